@@ -1,0 +1,1 @@
+"""OCPP messages to and from bytes. Pure: no event loop, no socket, no clock, no configuration."""

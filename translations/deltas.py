@@ -1,0 +1,247 @@
+"""How a version differs from the canonical form, compiled with its contract into shapes that are read both ways.
+
+A shape stands for a type of the contract, a slot for a field of it. The rows of `ocpp<v>.toml` are the few verbs in
+which versions differ: rename, text, flatten, wrap (with means and scale), assume; and for enumerations same, spelling,
+up, guess, down, keep, extra, otherwise. A field or value that one side lacks needs no row: it is dropped, and remarked.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+from translations.contracts import Contract, Field, Type, contract
+from translations.leaves import READERS, Reader
+from translations.messages import Kind, Side, Version
+
+PREFIXES: Mapping[Side, str] = MappingProxyType({Side.CENTRAL_SYSTEM: "cs", Side.CHARGE_POINT: "cp"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """The values of one enumeration on both wires. What is in no table is not known."""
+
+    up: Mapping[str, str]
+    down: Mapping[str, str]
+    up_marked: Mapping[str, tuple[str, Kind]] = field(default_factory=dict)
+    down_changed: Mapping[str, str] = field(default_factory=dict)
+    canonical: frozenset[str] = frozenset()
+    keep: str = ""
+    otherwise: str = "refuse"
+
+
+Row = tuple["Slot", str, int, "Shape | None", bool, Any, Reader]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """One field. `wire` and `name` are what it is called there and in the canonical form; without a name only the wire has it."""
+
+    wire: str
+    name: str
+    order: int
+    base: str
+    required: bool
+    repeated: bool
+    rule: str
+    leaf: Reader
+    limit: int | None = None
+    wire_limit: int | None = None
+    cut: bool = True
+    verbatim: bool = False
+    words: Words | None = None
+    shape: "Shape | None" = None
+    flatten: str = ""
+    wrap: str = ""
+    open: str = ""
+    close: str = ""
+
+    @property
+    def odd(self) -> bool:
+        """Whether its value cannot simply stand under its name."""
+        return bool(self.wrap) or not self.name or self.repeated
+
+    def row(self) -> Row:
+        """What the reader needs of it at every element, in one look-up."""
+        words = self.words.up if self.words else None
+        return self, self.name, self.order, self.shape, self.repeated or self.odd, words, self.leaf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """One type. `rows` finds a child's slot by its qualified name, `by_local` by its local name in lower case."""
+
+    name: str
+    slots: tuple[Slot, ...]
+    rows: Mapping[str, Row]
+    by_local: Mapping[str, Slot]
+    names: tuple[str, ...]
+    required: frozenset[str]
+    text: Slot | None = None
+    attributes: tuple[Slot, ...] = ()
+    assume: Mapping[str, Any] = field(default_factory=dict)
+    wrapped: Slot | None = None
+    means: Mapping[str, str] = field(default_factory=dict)
+    scale: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """One message of one version: what it is, and its shape."""
+
+    version: Version
+    side: Side
+    action: str
+    response: bool
+    element: str
+    shape: Shape
+    title: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialect:
+    """All messages of one service of one version."""
+
+    contract: Contract
+    requests: Mapping[str, Form]
+    responses: Mapping[str, Form]
+    by_tag: Mapping[str, Form]
+
+
+@cache
+def rows(version: Version) -> Mapping[str, Any]:
+    """The rows of `ocpp<version>.toml`."""
+    name = f"ocpp{version.replace('.', '')}.toml"
+    return MappingProxyType(tomllib.loads((files("translations") / name).read_text("utf-8")))
+
+
+@cache
+def json_only(side: Side) -> frozenset[str]:
+    """Actions of OCPP 1.6 that exist over JSON alone."""
+    return frozenset(rows(Version.V16)["json"][side])
+
+
+@cache
+def known_actions(side: Side) -> frozenset[str]:
+    """Every action of OCPP 1.6 JSON that is addressed to this side."""
+    return frozenset(contract(Version.V16, side).requests) | json_only(side)
+
+
+@cache
+def dialect(version: Version, side: Side) -> Dialect:
+    """One service of one version, compiled."""
+    spoken, canon = contract(version, side), contract(Version.V16, side)
+    forms: dict[bool, dict[str, Form]] = {False: {}, True: {}}
+    for response, elements, canonical in (
+        (False, spoken.requests, canon.requests),
+        (True, spoken.responses, canon.responses),
+    ):
+        for action, element in elements.items():
+            shape = _Compiler(spoken).shape(spoken.messages[element], canon.messages[canonical[action]])
+            forms[response][action] = Form(
+                version, side, action, response, element, shape, f"{action}.{'conf' if response else 'req'}"
+            )
+    by_tag = {f"{{{spoken.namespace}}}{f.element}": f for way in forms.values() for f in way.values()}
+    return Dialect(spoken, MappingProxyType(forms[False]), MappingProxyType(forms[True]), MappingProxyType(by_tag))
+
+
+@dataclass
+class _Compiler:
+    spoken: Contract
+    rows: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = rows(self.spoken.version)
+        self._text = rows(Version.V16)["text"]
+        self._short = f"ocpp{self.spoken.version.replace('.', '')}"
+        self._prefix = PREFIXES[self.spoken.side]
+
+    def shape(self, wire: Type, canon: Type) -> Shape:
+        deltas = self.rows.get("types", {}).get(wire.name, {})
+        if wire.attributes:
+            return self._text_shape(wire, canon, deltas)
+        names = [f.name for f in canon.fields]
+        slots = tuple(self._slot(f, canon, wire, deltas) for f in wire.fields)
+        return Shape(
+            wire.name,
+            slots,
+            {f"{{{self.spoken.namespace}}}{s.wire}": s.row() for s in slots},
+            MappingProxyType({s.wire.lower(): s for s in slots}),
+            tuple(names),
+            frozenset(s.name for s in slots if s.required and s.name)
+            | frozenset(f.name for f in canon.fields if f.required and f.name in {s.name for s in slots}),
+            assume=MappingProxyType(deltas.get("assume", {})),
+            wrapped=next((s for s in slots if s.wrap), None),
+            means=MappingProxyType(deltas.get("means", {})),
+            scale=MappingProxyType(deltas.get("scale", {})),
+            rule=f"{self._short}.{wire.name}",
+        )
+
+    def _text_shape(self, wire: Type, canon: Type, deltas: Mapping[str, Any]) -> Shape:
+        by_name = {f.name: f for f in canon.fields}
+        names = list(by_name)
+        text = Field(deltas["text"], Type("", base=wire.base), True, False)
+        slots = [self._slot(f, canon, wire, deltas, attribute=True) for f in wire.attributes]
+        return Shape(
+            wire.name,
+            (),
+            {},
+            MappingProxyType({s.wire.lower(): s for s in slots}),
+            tuple(names),
+            frozenset(s.name for s in slots if s.required),
+            text=self._slot(text, canon, wire, deltas),
+            attributes=tuple(sorted(slots, key=lambda s: s.order)),
+            rule=f"{self._short}.{wire.name}",
+        )
+
+    def _slot(self, f: Field, canon: Type, owner: Type, deltas: Mapping[str, Any], attribute: bool = False) -> Slot:
+        name = deltas.get("rename", {}).get(f.name) or deltas.get("wrap", {}).get(f.name) or f.name
+        known = {c.name: i for i, c in enumerate(canon.fields)}
+        target = canon.fields[known[name]].type if name in known else None
+        flatten = deltas.get("flatten", {}).get(f.name, "")
+        wrap = "value" if f.name in deltas.get("wrap", {}) else ""
+        inner = next(x for x in f.type.fields if x.name == flatten).type if flatten else f.type
+        nested = self.shape(inner, target) if target and (inner.fields or inner.attributes) else None
+        start = f' {f.name}="' if attribute else f"<{self._prefix}:{f.name}>"
+        return Slot(
+            wire=f.name,
+            name=name if target else "",
+            order=known.get(name, len(known)),
+            base=f.type.base,
+            required=f.required,
+            repeated=f.repeated,
+            rule=f"{self._short}.{owner.name}.{f.name}",
+            leaf=READERS[f.type.base or "string"],
+            limit=target.max_length if target else None,
+            wire_limit=f.type.max_length,
+            cut=not target or target.name not in self._text["uncut"],
+            verbatim=f"{owner.name}.{f.name}" in self._text["verbatim"],
+            words=self._words(f.type, target) if f.type.values and target else None,
+            shape=nested,
+            flatten=flatten,
+            wrap=wrap,
+            open=start,
+            close='"' if attribute else f"</{self._prefix}:{f.name}>",
+        )
+
+    def _words(self, wire: Type, canon: Type) -> Words:
+        deltas = self.rows.get("enums", {}).get(wire.name, {})
+        same = deltas.get("same", {})
+        spelling = deltas.get("spelling", {})
+        up = {w: same.get(w, w) for w in wire.values if same.get(w, w) in canon.values}
+        return Words(
+            up,
+            {c: w for w, c in up.items()} | spelling,
+            MappingProxyType(
+                {w: (c, Kind.CHANGED) for w, c in deltas.get("up", {}).items()}
+                | {w: (c, Kind.ASSUMED) for w, c in deltas.get("guess", {}).items()}
+            ),
+            MappingProxyType(deltas.get("down", {})),
+            frozenset(canon.values) | frozenset(spelling) | frozenset(deltas.get("extra", ())),
+            deltas.get("keep", ""),
+            deltas.get("otherwise", "refuse"),
+        )

@@ -1,0 +1,248 @@
+"""Single values: XML text to canonical value and back, by declared type, never by look.
+
+Reading repairs what is sure and remarks it; writing is strict.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from translations import quirks
+from translations.errors import OccurenceConstraintViolation, PropertyConstraintViolation, TypeConstraintViolation
+from translations.messages import Kind
+from translations.step import Step, kind_of, shown
+
+if TYPE_CHECKING:
+    from translations.deltas import Slot, Words
+
+Reader = Callable[[str | None, "Slot", etree._Element, Step], Any]
+"""(text, slot, element, step) -> canonical value, or None where there is none."""
+
+_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+_PLAIN_INT = re.compile(r"-?\d{1,9}", re.ASCII)
+_BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
+
+# What XML text cannot hold as it is; of these, what XML 1.0 cannot hold at all (XML 1.0, 2.2).
+_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+# --- reading: the first lines of each are the quick way for what is as it should be -----------------------------------
+
+
+def _string(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if slot.words is not None:
+        return _odd_word(text, slot.words, slot, node, step)
+    if text and text[0] > " " and text[-1] > " " and (slot.limit is None or len(text) <= slot.limit) and len(node) == 0:
+        return text
+    return _odd_string(text, slot, node, step)
+
+
+def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if len(node):
+        inner = (text or "") + "".join(etree.tostring(child, encoding="unicode") for child in node)
+        step.note(Kind.REPAIRED, "elements inside, kept as text", "quirks.markup", slot.name)
+        return inner.strip()
+    if slot.verbatim:
+        return None if _nil(node) and not slot.required else text or ""
+    stripped = (text or "").strip()
+    if not stripped:
+        if slot.required and not _nil(node):
+            return stripped
+        return _absent_note(slot, step)
+    if stripped != text:
+        step.note(Kind.REPAIRED, "white space around it", "quirks.padding", slot.name)
+    if slot.limit is not None and len(stripped) > slot.limit:
+        return _cut(stripped, slot, slot.limit, step)
+    return stripped
+
+
+def _cut(text: str, slot: "Slot", limit: int, step: Step) -> str:
+    if not slot.cut:
+        raise PropertyConstraintViolation(step.text(f"expected at most {limit} characters, got {len(text)}", slot.name))
+    step.note(Kind.CHANGED, f"cut from {len(text)} to {limit} characters", "quirks.too-long", slot.name)
+    return text[:limit].rstrip() or text[:limit]
+
+
+def _odd_word(text: str | None, words: "Words", slot: "Slot", node: etree._Element, step: Step) -> Any:
+    stripped = (text or "").strip()
+    if not stripped:
+        return _absent_or_refused(slot, step)
+    if stripped in words.up_marked:
+        value, kind = words.up_marked[stripped]
+        step.note(kind, f"{stripped} became {value}", slot.rule, slot.name)
+        return value
+    known = stripped if stripped in words.up else quirks.word(stripped, (*words.up, *words.up_marked))
+    if known is None:
+        known = stripped if stripped in words.canonical else None
+        if known is None:
+            raise PropertyConstraintViolation(
+                step.text(f"expected one of {', '.join(words.up)}, got {shown(stripped)}", slot.name)
+            )
+        step.note(Kind.REPAIRED, f"{stripped} is a word of another version", "quirks.other-version", slot.name)
+        return known
+    if known != stripped:
+        step.note(Kind.REPAIRED, f"written {shown(stripped)}", "quirks.case", slot.name)
+        return _odd_word(known, words, slot, node, step) if known in words.up_marked else words.up[known]
+    return words.up[known]
+
+
+def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if text is not None and _PLAIN_INT.fullmatch(text):
+        return str(int(text)) if slot.wrap else int(text)
+    stripped = (text or "").strip()
+    if not stripped:
+        return _absent_or_refused(slot, step)
+    if not quirks.INTEGER.fullmatch(stripped):
+        repaired = quirks.whole(stripped)
+        if repaired is None:
+            raise TypeConstraintViolation(step.text(f"expected an integer, got {shown(stripped)}", slot.name))
+        step.note(Kind.REPAIRED, f"written {shown(stripped)}", "quirks.whole-number", slot.name)
+        stripped = repaired
+    value = int(stripped)
+    if not _INT_MIN <= value <= _INT_MAX:
+        raise PropertyConstraintViolation(step.text("expected an integer of 32 bits, got a larger one", slot.name))
+    return str(value) if slot.wrap else value
+
+
+def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    stripped = (text or "").strip()
+    if not stripped:
+        return _absent_or_refused(slot, step)
+    if not quirks.DECIMAL.fullmatch(stripped):
+        raise TypeConstraintViolation(step.text(f"expected a decimal number, got {shown(stripped)}", slot.name))
+    value = Decimal(stripped)
+    return value if "." in stripped else int(value)
+
+
+def _boolean(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    stripped = (text or "").strip()
+    if not stripped:
+        return _absent_or_refused(slot, step)
+    if stripped in _BOOLEANS:
+        return _BOOLEANS[stripped]
+    repaired = quirks.boolean(stripped)
+    if repaired is None:
+        raise TypeConstraintViolation(step.text(f"expected true or false, got {shown(stripped)}", slot.name))
+    step.note(Kind.REPAIRED, f"written {stripped}", "quirks.case", slot.name)
+    return _BOOLEANS[repaired]
+
+
+def _timestamp(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if text is not None and quirks.TIMESTAMP.fullmatch(text):
+        return text
+    stripped = (text or "").strip()
+    if not stripped:
+        return _absent_or_refused(slot, step)
+    return _sure_timestamp(stripped, slot, step)
+
+
+def _sure_timestamp(text: str, slot: "Slot", step: Step) -> str:
+    if quirks.TIMESTAMP.fullmatch(text):
+        return text
+    repaired = quirks.timestamp(text)
+    if repaired is None:
+        raise TypeConstraintViolation(step.text(f"expected a date and time, got {shown(text)}", slot.name))
+    kind = Kind.ASSUMED if repaired[1].startswith("no zone") else Kind.REPAIRED
+    step.note(kind, f"{repaired[1]}: {shown(text)}", "quirks.timestamp", slot.name)
+    return repaired[0]
+
+
+def _absent_or_refused(slot: "Slot", step: Step) -> None:
+    if slot.required:
+        raise OccurenceConstraintViolation(step.text("expected a value, found none", slot.name or slot.wire))
+    _absent_note(slot, step)
+
+
+def _absent_note(slot: "Slot", step: Step) -> None:
+    step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", slot.name or slot.wire)
+
+
+def _nil(node: etree._Element) -> bool:
+    return node.get(_NIL) in ("true", "1")
+
+
+READERS: Mapping[str, Reader] = {
+    "string": _string,
+    "anyURI": _string,
+    "int": _int,
+    "decimal": _decimal,
+    "boolean": _boolean,
+    "dateTime": _timestamp,
+}
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def written(value: Any, slot: "Slot", step: Step, index: int | None = None) -> str:
+    """The text of a value that is no enumeration, by the slot's type."""
+    base = slot.base
+    if base == "string" or base == "anyURI":
+        if type(value) is not str:
+            raise TypeConstraintViolation(step.text(f"expected text, got {kind_of(value)}", *_spot(slot, index)))
+        if slot.wire_limit is not None and len(value) > slot.wire_limit:
+            raise PropertyConstraintViolation(
+                step.text(f"expected at most {slot.wire_limit} characters, got {len(value)}", *_spot(slot, index))
+            )
+        return escape(value, step, slot) if _SPECIAL.search(value) or slot.close == '"' else value
+    if base == "int":
+        if type(value) is int and _INT_MIN <= value <= _INT_MAX:
+            return str(value)
+        return str(_odd_int(value, slot, step))
+    if base == "dateTime":
+        if type(value) is not str:
+            raise TypeConstraintViolation(step.text(f"expected a date and time as text, got {kind_of(value)}", slot.name))
+        return value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step)
+    if base == "boolean":
+        if type(value) is not bool:
+            raise TypeConstraintViolation(step.text(f"expected true or false, got {kind_of(value)}", slot.name))
+        return "true" if value else "false"
+    return _one_decimal(value, slot, step)
+
+
+def _spot(slot: "Slot", index: int | None) -> Iterable[str | int]:
+    return (slot.name,) if index is None else (index,)
+
+
+def _odd_int(value: Any, slot: "Slot", step: Step) -> int:
+    if isinstance(value, Decimal) and value.is_finite() and abs(value) < 2**40 and value == int(value):
+        step.note(Kind.REPAIRED, f"written {value}", "quirks.whole-number", slot.name)
+        value = int(value)
+    elif isinstance(value, str) and quirks.INTEGER.fullmatch(value.strip()):
+        step.note(Kind.REPAIRED, "a number as text", "quirks.number-as-text", slot.name)
+        value = int(value)
+    if type(value) is not int:
+        raise TypeConstraintViolation(step.text(f"expected an integer, got {kind_of(value)}", slot.name))
+    if not _INT_MIN <= value <= _INT_MAX:
+        raise PropertyConstraintViolation(step.text("expected an integer of 32 bits, got a larger one", slot.name))
+    return value
+
+
+def _one_decimal(value: Any, slot: "Slot", step: Step) -> str:
+    if type(value) is int and abs(value) < 10**15:
+        return str(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if not isinstance(value, Decimal) or not value.is_finite() or abs(value) >= 10**15:
+        raise TypeConstraintViolation(step.text(f"expected a decimal number, got {kind_of(value)}", slot.name))
+    tenths = value * 10
+    if tenths != int(tenths):
+        raise PropertyConstraintViolation(step.text(f"expected a multiple of 0.1, got {value}", slot.name))
+    return f"{value:.1f}"
+
+
+def escape(text: str, step: Step | None = None, slot: "Slot | None" = None) -> str:
+    """Text as XML writes it, also inside double quotes. Raises PropertyConstraintViolation for what XML cannot hold."""
+    illegal = _ILLEGAL.search(text)
+    if illegal:
+        what = f"U+{ord(illegal[0]):04X} cannot be said in XML"
+        raise PropertyConstraintViolation(step.text(what, slot.name) if step and slot else what)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    if slot is None or slot.close == '"':
+        text = text.replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
+    return text

@@ -1,0 +1,66 @@
+"""Repairs of single values that real chargers send, by declared type. Each leaves a remark; what costs money or says who
+it is, is never guessed.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+# xs:dateTime with a zone, as RFC 3339 has it: what both wires accept.
+TIMESTAMP = re.compile(
+    r"-?\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)",
+    re.ASCII,
+)
+INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
+DECIMAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})", re.ASCII)
+_WHOLE = re.compile(r"([+-]?\d{1,40})\.0*", re.ASCII)
+_LOOSE = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
+    r"(?P<fraction>\.\d+)?\s*(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII,
+)
+
+
+def whole(text: str) -> str | None:
+    """`100.0` where an integer stands; anything else is not for guessing."""
+    found = _WHOLE.fullmatch(text)
+    return found[1] if found else None
+
+
+def boolean(text: str) -> str | None:
+    """`TRUE`, `False`: the words in another case."""
+    folded = text.lower()
+    return folded if folded in ("true", "false") else None
+
+
+def word(text: str, words: Iterable[str]) -> str | None:
+    """An enumeration value in another case."""
+    folded = text.casefold()
+    return next((w for w in words if w.casefold() == folded), None)
+
+
+def timestamp(text: str, zone: str = "Z") -> tuple[str, str] | None:
+    """A date in another form, as (RFC 3339, what was done); None where nothing sure can be made of it."""
+    if re.fullmatch(r"\d{12,14}", text, re.ASCII):
+        moment = datetime.fromtimestamp(int(text) / 1000, UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(text) % 1000:03}Z", "milliseconds since 1970"
+    found = _LOOSE.fullmatch(text)
+    return _loose(found, zone) if found else None
+
+
+def _loose(found: re.Match[str], zone: str) -> tuple[str, str] | None:
+    hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"] or 0)
+    try:
+        moment = datetime.fromisoformat(found["date"]) + timedelta(
+            days=hour // 24, hours=hour % 24, minutes=minute, seconds=second
+        )
+    except (ValueError, OverflowError):
+        return None
+    if hour > 24 or minute > 59 or second > 59:
+        return None
+    written, what = found["zone"], "another form of the date"
+    if not written:
+        written, what = zone, f"no zone, taken as {zone}"
+    elif len(written) in (3, 5):
+        written = f"{written[:3]}:{written[3:] or '00'}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{found['fraction'] or ''}{written.upper()}", "hour 24" if hour == 24 else what

@@ -1,0 +1,181 @@
+"""One message from one wire to the other, statelessly: the face behind `ocpp-gateway translate`."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from translations import ocppj, soap
+from translations.deltas import known_actions
+from translations.errors import FormationViolation, OcppError
+from translations.messages import Call, Error, Message, Remark, Result, Side, Version
+
+TARGETS: Mapping[str, Version] = {f"soap-{version}": version for version in Version}
+_KEYS = {"message", "base64", "to", "action", "identity", "side", "strict"}
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a message shall be translated; `to` and `action` matter for JSON alone."""
+
+    to: str = ""
+    action: str = ""
+    identity: str = ""
+    side: Side | None = None
+    strict: bool = False
+    received: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """`message` is an OCPP-J frame as compact JSON, or an envelope."""
+
+    message: bytes
+    is_json: bool
+    version: str
+    identity: str
+    remarks: tuple[Remark, ...]
+
+
+def translate(data: bytes, wish: Wish = Wish()) -> Translated:
+    """Translate by the first byte that is not white space: `[` is an OCPP-J frame, anything else an envelope."""
+    if data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"[":
+        return _to_soap(ocppj.decode(data.strip()), wish)
+    return _to_json(data, wish)
+
+
+def _to_json(data: bytes, wish: Wish) -> Translated:
+    envelope, message = soap.decode(data, received=wish.received)
+    _refuse_repairs(message.remarks, wish)
+    named = _named(message, data)
+    version = str(envelope.version or "")
+    return Translated(ocppj.encode(named), True, version, envelope.identity, message.remarks)
+
+
+def _named(message: Message, data: bytes) -> Message:
+    """The message with an id: an OCPP-J frame cannot go without, so one is made of the bytes where the envelope has none."""
+    if message.id:
+        return message
+    made = hashlib.blake2b(data, digest_size=12).hexdigest()
+    if isinstance(message, Call):
+        return Call(message.action, message.payload, made)
+    return (
+        Result(message.payload, made) if isinstance(message, Result) else Error(message.code, message.text, message.details, made)
+    )
+
+
+def _to_soap(message: Message, wish: Wish) -> Translated:
+    version = TARGETS.get(wish.to)
+    if version is None:
+        raise FormationViolation(f"to: expected {', '.join(TARGETS)}, got {wish.to[:40]!r}")
+    action = message.action or wish.action
+    if isinstance(message, Result) and not action:
+        raise FormationViolation("action: expected the action that the result answers, got none")
+    side = _side(action, wish.side)
+    written = soap.encode(message, version, side, action=action, identity=wish.identity, addresses=_addresses(message))
+    remarks = message.remarks + written.remarks
+    _refuse_repairs(remarks, wish)
+    return Translated(written.body, False, str(version), wish.identity, remarks)
+
+
+def _addresses(message: Message) -> soap.Addresses:
+    if isinstance(message, Call):
+        return soap.Addresses(message_id=message.id)
+    # OCPP-S 1.6, 4.2 wants a MessageID on answers too; this one is the same for the same answer.
+    made = hashlib.blake2b(message.id.encode(), digest_size=16, person=b"answer").hexdigest()
+    return soap.Addresses(message_id=made, relates_to=message.id)
+
+
+def _side(action: str, wished: Side | None) -> Side:
+    homes = [side for side in Side if action in known_actions(side)]
+    if len(homes) == 1:
+        return homes[0]
+    return wished or Side.CENTRAL_SYSTEM
+
+
+def _refuse_repairs(remarks: tuple[Remark, ...], wish: Wish) -> None:
+    repair = next((r for r in remarks if wish.strict and r.rule.startswith("quirks.")), None)
+    if repair is not None:
+        raise FormationViolation(f"{repair.path or 'message'}: {repair.detail} ({repair.rule})")
+
+
+# --- bulk ------------------------------------------------------------------------------------------------------------
+
+
+def line(text: bytes, received: str = "") -> bytes:
+    """One line of `translate --lines`: a JSON object in, a JSON object out, whatever came in."""
+    try:
+        data, wish = _request(text, received)
+        done = translate(data, wish)
+    except OcppError as error:
+        return _ENCODER.encode({"refused": {"code": error.code, "detail": error.text}})
+    return _ENCODER.encode(
+        {
+            "message": msgspec.Raw(done.message) if done.is_json else done.message.decode(),
+            "version": done.version or None,
+            "identity": done.identity,
+            "remarks": [remark(r) for r in done.remarks],
+        }
+    )
+
+
+def remark(said: Remark) -> dict[str, str]:
+    """A remark as JSON has it."""
+    return {"kind": str(said.kind), "path": said.path, "detail": said.detail, "rule": said.rule}
+
+
+def _request(text: bytes, received: str) -> tuple[bytes, Wish]:
+    try:
+        given = _DECODER.decode(text)
+    except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
+        raise FormationViolation("line: expected a JSON object") from None
+    if not isinstance(given, dict):
+        raise FormationViolation("line: expected a JSON object")
+    unknown = given.keys() - _KEYS
+    if unknown:
+        raise FormationViolation(f"line: expected no key {sorted(unknown)[0][:40]!r}")
+    for key in ("to", "action", "identity"):
+        if not isinstance(given.get(key, ""), str):
+            raise FormationViolation(f"{key}: expected text")
+    return _bytes(given), Wish(
+        given.get("to", ""),
+        given.get("action", ""),
+        given.get("identity", ""),
+        _side_named(given.get("side")),
+        given.get("strict") is True,
+        received,
+    )
+
+
+def _side_named(name: Any) -> Side | None:
+    if name is None:
+        return None
+    if name not in tuple(Side):
+        raise FormationViolation(f"side: expected {' or '.join(Side)}")
+    return Side(name)
+
+
+def _bytes(given: Mapping[str, Any]) -> bytes:
+    message, coded = given.get("message"), given.get("base64")
+    if (message is None) == (coded is None):
+        raise FormationViolation("line: expected message or base64")
+    if coded is not None:
+        try:
+            return base64.b64decode(coded, validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise FormationViolation("base64: expected text in base64") from None
+    if isinstance(message, str):
+        return message.encode("utf-8", "surrogatepass")
+    if isinstance(message, list):
+        try:
+            return _ENCODER.encode(message)
+        except (RecursionError, ValueError):
+            raise FormationViolation("message: expected fewer levels of nesting") from None
+    raise FormationViolation("message: expected an envelope as text or a frame as list")
