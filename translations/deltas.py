@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from translations.contracts import Contract, Field, Type, contract
-from translations.leaves import READERS, Reader
+from translations.leaves import READERS, WRITERS, Reader, Writer
 from translations.messages import Kind, Side, Version
 
 PREFIXES: Mapping[Side, str] = MappingProxyType({Side.CENTRAL_SYSTEM: "cs", Side.CHARGE_POINT: "cp"})
@@ -33,7 +33,8 @@ class Words:
     otherwise: str = "refuse"
 
 
-Row = tuple["Slot", str, int, "Shape | None", bool, Any, Reader]
+Row = tuple["Slot", str, int, "Shape | None", bool, Any, Reader, int]
+Line = tuple["Slot", str, bool, Mapping[str, str] | None, Writer, str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +49,7 @@ class Slot:
     repeated: bool
     rule: str
     leaf: Reader
+    pen: Writer
     limit: int | None = None
     wire_limit: int | None = None
     cut: bool = True
@@ -64,10 +66,21 @@ class Slot:
         """Whether its value cannot simply stand under its name."""
         return bool(self.wrap) or not self.name or self.repeated
 
+    @property
+    def plain(self) -> int:
+        """The most characters of a text that needs no other look; 0 where every value does."""
+        text = self.base in ("string", "anyURI") and self.words is None and not self.verbatim
+        return 2**31 if text and self.limit is None else self.limit or 0 if text else 0
+
+    def line(self) -> Line:
+        """What the writer needs of it at every field; the flag says that it holds more than one value."""
+        words = self.words.down if self.words else None
+        return self, self.name, self.repeated or self.shape is not None, words, self.pen, self.open, self.close
+
     def row(self) -> Row:
         """What the reader needs of it at every element, in one look-up."""
         words = self.words.up if self.words else None
-        return self, self.name, self.order, self.shape, self.repeated or self.odd, words, self.leaf
+        return self, self.name, self.order, self.shape, self.repeated or self.odd, words, self.leaf, self.plain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,12 +89,15 @@ class Shape:
 
     name: str
     slots: tuple[Slot, ...]
+    lines: tuple[Line, ...]
     rows: Mapping[str, Row]
     by_local: Mapping[str, Slot]
     names: tuple[str, ...]
     required: frozenset[str]
     text: Slot | None = None
     attributes: tuple[Slot, ...] = ()
+    marks: tuple[tuple[Slot, str, str, Mapping[str, str]], ...] = ()
+    keepers: tuple[Slot, ...] = ()
     assume: Mapping[str, Any] = field(default_factory=dict)
     wrapped: Slot | None = None
     means: Mapping[str, str] = field(default_factory=dict)
@@ -169,11 +185,14 @@ class _Compiler:
         return Shape(
             wire.name,
             slots,
+            tuple(s.line() for s in slots if s.name),
             {f"{{{self.spoken.namespace}}}{s.wire}": s.row() for s in slots},
             MappingProxyType({s.wire.lower(): s for s in slots}),
             tuple(names),
             frozenset(s.name for s in slots if s.required and s.name)
-            | frozenset(f.name for f in canon.fields if f.required and f.name in {s.name for s in slots}),
+            | frozenset(f.name for f in canon.fields if f.required and f.name in {s.name for s in slots})
+            | frozenset(deltas.get("assume", {})),
+            keepers=tuple(s for s in slots if s.words and s.words.keep),
             assume=MappingProxyType(deltas.get("assume", {})),
             wrapped=next((s for s in slots if s.wrap), None),
             means=MappingProxyType(deltas.get("means", {})),
@@ -189,12 +208,14 @@ class _Compiler:
         return Shape(
             wire.name,
             (),
+            tuple(s.line() for s in sorted(slots, key=lambda s: s.order)),
             {},
             MappingProxyType({s.wire.lower(): s for s in slots}),
             tuple(names),
             frozenset(s.name for s in slots if s.required),
             text=self._slot(text, canon, wire, deltas),
             attributes=tuple(sorted(slots, key=lambda s: s.order)),
+            marks=tuple((s, s.wire, s.name, s.words.up if s.words else {}) for s in sorted(slots, key=lambda s: s.order)),
             rule=f"{self._short}.{wire.name}",
         )
 
@@ -216,6 +237,7 @@ class _Compiler:
             repeated=f.repeated,
             rule=f"{self._short}.{owner.name}.{f.name}",
             leaf=READERS[f.type.base or "string"],
+            pen=WRITERS[f.type.base or "string"],
             limit=target.max_length if target else None,
             wire_limit=f.type.max_length,
             cut=not target or target.name not in self._text["uncut"],

@@ -4,20 +4,19 @@ Reading is tolerant: by local name, in any order. Writing is strict: in the orde
 """
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from lxml import etree
 
 from translations import quirks
-from translations.deltas import Shape, Slot, Words
+from translations.deltas import Shape, Slot
 from translations.errors import (
     NotSupported,
     OccurenceConstraintViolation,
     PropertyConstraintViolation,
     TypeConstraintViolation,
 )
-from translations.leaves import written
 from translations.messages import Kind, Payload
 from translations.step import Step, kind_of, shown
 
@@ -31,22 +30,25 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
     if shape.text is not None:
         return _read_text(node, shape, step)
     out: Payload = {}
-    rows, path = shape.rows, step.path
+    find, path = shape.rows.get, step.path
     last, ordered = 0, True
     for child in node:
-        row = rows.get(child.tag)
+        row = find(child.tag)
         if row is None:
             stray = _stray(child, shape, step)
             if stray is None:
                 continue
             row = stray.row()
-        slot, name, order, inner, many, words, leaf = row
+        slot, name, order, inner, many, words, leaf, plain = row
         if order < last:
             ordered = False
         last = order
         if inner is None:
-            text = child.text
-            value = leaf(text, slot, child, step) if words is None else words.get(text) or leaf(text, slot, child, step)
+            value = child.text
+            if words is not None:
+                value = words.get(value) or leaf(value, slot, child, step)
+            elif not (value and len(value) <= plain and value[0] > " " and value[-1] > " " and not len(child)):
+                value = leaf(value, slot, child, step)
             if many or value is None or name in out:
                 _odd_leaf(value, slot, out, step)
             else:
@@ -61,16 +63,24 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
             into = out.get(name)
             if into is None:
                 into = out[name] = []
-            for item in child if slot.flatten else (child,):
-                if item is not child and etree.QName(item).localname != slot.flatten:
-                    _unknown(item, step, slot.name)
-                    continue
-                path += (name, len(into))
-                into.append(read(item, inner, step))
-                del path[-2:]
+            path.append((name, into))
+            if slot.flatten:
+                _read_flat(child, slot, inner, into, step)
+            else:
+                into.append(read(child, inner, step) if inner.text is None else _read_text(child, inner, step))
+            path.pop()
     if not shape.required <= out.keys():
         ordered = _assume(out, shape, step) and ordered
     return out if ordered else {name: out[name] for name in shape.names if name in out}
+
+
+def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], step: Step) -> None:
+    """The items of a wrapper that has no meaning of its own."""
+    for item in node:
+        if etree.QName(item).localname == slot.flatten:
+            into.append(read(item, inner, step))
+        else:
+            _unknown(item, step)
 
 
 def _odd_leaf(value: Any, slot: Slot, out: Payload, step: Step) -> None:
@@ -90,7 +100,9 @@ def _odd_leaf(value: Any, slot: Slot, out: Payload, step: Step) -> None:
 def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
     text = shape.text
     assert text is not None
-    value = text.leaf(node.text, text, node, step)
+    value = node.text
+    if not (value and value[0] > " " and value[-1] > " " and not len(node)):
+        value = text.leaf(value, text, node, step)
     if value is None:
         raise OccurenceConstraintViolation(step.text("expected a value, found none", text.name))
     out = {text.name: value}
@@ -99,31 +111,35 @@ def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
         return out
     given: dict[str, str] = dict(items)  # type: ignore[arg-type]  # only keys of a parsed document: text
     found = 0
-    for slot in shape.attributes:
-        given_text = given.get(slot.wire)
-        if given_text is None:
-            continue
-        found += 1
-        value = slot.words.up.get(given_text) if slot.words is not None else None
-        if value is None:
-            value = slot.leaf(given_text, slot, node, step)
+    for slot, wire, name, words in shape.marks:
+        value = given.get(wire)
         if value is not None:
-            out[slot.name] = value
+            found += 1
+            value = words.get(value) or slot.leaf(value, slot, node, step)
+            if value is not None:
+                out[name] = value
     if found != len(given):
-        _stray_attributes(given, shape, out, step)
+        _stray_attributes(node, given, shape, out, step)
+        return {name: out[name] for name in shape.names if name in out}
     return out
 
 
-def _stray_attributes(given: Mapping[str, str], shape: Shape, out: Payload, step: Step) -> None:
+def _stray_attributes(node: etree._Element, given: Mapping[str, str], shape: Shape, out: Payload, step: Step) -> None:
+    """Attributes that the contract does not have as they are written: in a namespace, in another case, or not at all."""
     known = {slot.wire for slot in shape.attributes}
     for name, value in given.items():
-        if name not in known and not name.startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
-            step.note(
-                Kind.LOST,
-                f"unknown attribute, {len(value)} characters",
-                "quirks.unknown-attribute",
-                name.rpartition("}")[2],
-            )
+        if name in known or name.startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
+            continue
+        local = name.rpartition("}")[2]
+        slot = shape.by_local.get(local.lower())
+        if slot is None or slot.name in out:
+            step.note(Kind.LOST, f"unknown attribute, {len(value)} characters", "quirks.unknown-attribute", local)
+            continue
+        rule = "quirks.case" if slot.wire != local else "quirks.namespace"
+        step.note(Kind.REPAIRED, f"attribute written {name[:80]}", rule, slot.name)
+        said = slot.leaf(value, slot, node, step)
+        if said is not None:
+            out[slot.name] = said
 
 
 def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
@@ -178,45 +194,47 @@ class _LeaveOut(Exception):
 def write(payload: Mapping[str, Any], shape: Shape, out: list[str], step: Step) -> None:
     """Append the children of an element, in the order of the contract. Raises a constraint violation with its path."""
     seen = 0
-    for slot in shape.slots:
-        value = payload.get(slot.name)
+    if shape.keepers:
+        payload = _with_originals(payload, shape)
+    for slot, name, nested, words, pen, opening, closing in shape.lines:
+        value = payload.get(name)
         if value is None:
             if slot.required:
-                raise OccurenceConstraintViolation(step.text("expected it, found none", slot.name or slot.wire))
+                raise OccurenceConstraintViolation(step.text("expected it, found none", name or slot.wire))
             continue
         seen += 1
-        inner = slot.shape
-        if slot.repeated:
-            _write_list(value, slot, inner, out, step)
-        elif inner is not None:
-            step.path.append(slot.name)
-            out.append(slot.open)
-            write(_object(value, step), inner, out, step)
-            out.append(slot.close)
-            step.path.pop()
-        else:
-            _write_leaf(value, slot, payload, out, step)
+        if nested:
+            _write_nested(value, slot, out, step)
+        elif words is None:
+            out.append(f"{opening}{pen(value, slot, step)}{closing}")
+        elif text := (words.get(value) if type(value) is str else None) or _odd_down(value, slot, step):
+            out.append(f"{opening}{text}{closing}")
     if seen != len(payload):
         _lost(payload, shape, step)
-    if step.remarks:
-        _keep_originals(payload, shape, out, step)
 
 
-def _write_list(value: Any, slot: Slot, inner: Shape | None, out: list[str], step: Step) -> None:
+def _write_nested(value: Any, slot: Slot, out: list[str], step: Step) -> None:
+    if slot.repeated:
+        _write_list(value, slot, out, step)
+        return
+    assert slot.shape is not None
+    step.path.append(slot.name)
+    out.append(slot.open)
+    write(_object(value, step), slot.shape, out, step)
+    out.append(slot.close)
+    step.path.pop()
+
+
+def _write_list(value: Any, slot: Slot, out: list[str], step: Step) -> None:
     if not isinstance(value, list):
         raise TypeConstraintViolation(step.text(f"expected list, got {kind_of(value)}", slot.name))
     start = len(out)
     if slot.flatten and value:
         out.append(slot.open)
-    for i, item in enumerate(value):
-        if inner is None:
-            step.path += (slot.name,)
-            _write_leaf(item, slot, {}, out, step, i)
-            step.path.pop()
-        else:
-            step.path += (slot.name, i)
-            _write_item(_object(item, step), slot, inner, out, step)
-            del step.path[-2:]
+    if slot.shape is None:
+        out += [f"{slot.open}{slot.pen(item, slot, step)}{slot.close}" for item in value]
+    else:
+        _write_items(value, slot, slot.shape, out, step)
     if slot.flatten and value:
         out.append(slot.close)
         if len(out) == start + 2:
@@ -227,28 +245,32 @@ def _write_list(value: Any, slot: Slot, inner: Shape | None, out: list[str], ste
         raise OccurenceConstraintViolation(step.text("expected at least one, found none", slot.name))
 
 
-def _write_item(item: Mapping[str, Any], slot: Slot, inner: Shape, out: list[str], step: Step) -> None:
-    mark, noted, depth = len(out), len(step.remarks), len(step.path)
-    try:
-        if inner.text is not None:
-            _write_text(item, slot, inner, out, step)
-        elif inner.wrapped is not None:
-            _write_wrapped(item, slot, inner, inner.wrapped, out, step)
-        else:
-            opening, closing = _item_tags(slot)
-            out.append(opening)
-            write(item, inner, out, step)
-            out.append(closing)
-    except _LeaveOut as left:
-        del out[mark:], step.path[depth:]
-        if left.detail:
-            del step.remarks[noted:]
-            step.note(Kind.LOST, left.detail, left.rule)
+def _write_items(items: list[Any], slot: Slot, inner: Shape, out: list[str], step: Step) -> None:
+    path = step.path
+    depth = len(path)
+    path += (slot.name, 0)
+    form = _write_text if inner.text is not None else _write_wrapped if inner.wrapped is not None else _write_plain
+    for i, item in enumerate(items):
+        path[-1] = i
+        mark, noted = len(out), len(step.remarks)
+        try:
+            form(item if type(item) is dict else _object(item, step), slot, inner, out, step)
+        except _LeaveOut as left:
+            del out[mark:], path[depth + 2 :]
+            if left.detail:
+                del step.remarks[noted:]
+                step.note(Kind.LOST, left.detail, left.rule)
+    del path[depth:]
+
+
+def _write_plain(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[str], step: Step) -> None:
+    opening, closing = _item_tags(slot) if slot.flatten else (slot.open, slot.close)
+    out.append(opening)
+    write(item, shape, out, step)
+    out.append(closing)
 
 
 def _item_tags(slot: Slot) -> tuple[str, str]:
-    if not slot.flatten:
-        return slot.open, slot.close
     prefix = slot.open[1:].partition(":")[0]
     return f"<{prefix}:{slot.flatten}>", f"</{prefix}:{slot.flatten}>"
 
@@ -257,24 +279,28 @@ def _write_text(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[str
     text = shape.text
     assert text is not None
     out.append(slot.open[:-1])
-    seen = 0
-    for attribute in shape.attributes:
-        value = item.get(attribute.name)
-        if value is not None:
-            seen += 1
-            _write_leaf(value, attribute, item, out, step)
-    out.append(">")
+    seen = 1
+    for mark, name, _, words, pen, opening, closing in shape.lines:
+        value = item.get(name)
+        if value is None:
+            continue
+        seen += 1
+        if words is None:
+            out.append(f"{opening}{pen(value, mark, step)}{closing}")
+        elif said := (words.get(value) if type(value) is str else None) or _odd_down(value, mark, step):
+            out.append(f"{opening}{said}{closing}")
     value = item.get(text.name)
     if value is None:
         raise OccurenceConstraintViolation(step.text("expected it, found none", text.name))
-    out.append(written(value, text, step))
-    out.append(slot.close)
-    if seen + 1 != len(item):
+    out.append(f">{text.pen(value, text, step)}{slot.close}")
+    if seen != len(item):
         _lost(item, shape, step)
 
 
-def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, bare: Slot, out: list[str], step: Step) -> None:
+def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[str], step: Step) -> None:
     """One element for each sample that means what a bare value means."""
+    bare = shape.wrapped
+    assert bare is not None
     samples = item.get(bare.name)
     if not isinstance(samples, list) or not samples:
         raise OccurenceConstraintViolation(step.text("expected a list with at least one item", bare.name))
@@ -312,31 +338,25 @@ def _bare(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> in
 
 
 def _bare_number(value: Any, factor: int, bare: Slot, step: Step) -> int:
-    try:
-        number = Decimal(str(value).strip()) * factor
-        whole = int(number.to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        raise _LeaveOut("not a number", bare.rule) from None
-    if number != whole:
-        if factor != 1:
-            raise _LeaveOut("no whole number of the unit of a bare value", bare.rule)
-        step.note(Kind.CHANGED, f"rounded from {number} to {whole}", bare.rule, bare.wrap)
+    text = str(value).strip()
+    if not quirks.NUMBER.fullmatch(text):
+        raise _LeaveOut("not a number", bare.rule)
+    number = Decimal(text) * factor
+    whole = int(number.to_integral_value())
+    if number != whole and factor != 1:
+        raise _LeaveOut("no whole number of the unit of a bare value", bare.rule)
+    if not -(2**31) <= whole < 2**31:
+        raise _LeaveOut("no integer of 32 bits", bare.rule)
+    if factor == 1 and str(whole) != value:
+        how = "rounded" if number != whole else "rewritten"
+        step.note(Kind.CHANGED, f"{how} from {text} to {whole}", bare.rule, bare.wrap)
     return whole
 
 
-def _write_leaf(value: Any, slot: Slot, owner: Mapping[str, Any], out: list[str], step: Step, index: int | None = None) -> None:
+def _odd_down(value: Any, slot: Slot, step: Step) -> str:
+    """The word of a value that has none of its own; empty where the field is left out."""
     words = slot.words
-    if words is not None:
-        text = words.down.get(value) if isinstance(value, str) else None
-        text = text or _odd_down(value, words, slot, step)
-        if not text:
-            return
-    else:
-        text = written(value, slot, step, index)
-    out.append(f"{slot.open}{text}{slot.close}")
-
-
-def _odd_down(value: Any, words: Words, slot: Slot, step: Step) -> str:
+    assert words is not None
     if not isinstance(value, str):
         raise TypeConstraintViolation(step.text(f"expected text, got {kind_of(value)}", slot.name))
     if value in words.down_changed:
@@ -349,7 +369,7 @@ def _odd_down(value: Any, words: Words, slot: Slot, step: Step) -> str:
                 step.text(f"expected one of {', '.join(sorted(words.canonical))}, got {shown(value)}", slot.name)
             )
         step.note(Kind.REPAIRED, f"written {shown(value)}", "quirks.case", slot.name)
-        return words.down.get(known) or _odd_down(known, words, slot, step)
+        return words.down.get(known) or _odd_down(known, slot, step)
     if words.otherwise == "item":
         raise _LeaveOut(f"{slot.name} {value} cannot be said", slot.rule)
     if words.otherwise == "field" and not slot.required:
@@ -358,19 +378,17 @@ def _odd_down(value: Any, words: Words, slot: Slot, step: Step) -> str:
     raise NotSupported(step.text(f"{value} cannot be said in this version", slot.name))
 
 
-def _keep_originals(payload: Mapping[str, Any], shape: Shape, out: list[str], step: Step) -> None:
-    """Where a value had to change and the message has a free field for the original, it goes there."""
-    for slot in shape.slots:
-        words = slot.words
-        if words and words.keep and words.keep not in payload and payload.get(slot.name) in words.down_changed:
-            home = shape.by_local[words.keep.lower()]
-            following = next((i for i, s in enumerate(shape.slots) if s is home), 0) + 1
-            at = next((j for s in shape.slots[following:] for j, t in enumerate(out) if t.startswith(s.open)), len(out))
-            out.insert(at, f"{home.open}{payload[slot.name]}{home.close}")
+def _with_originals(payload: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
+    """Where a value will have to change and the message has a free field for the original, it goes there."""
+    for slot in shape.keepers:
+        value = payload.get(slot.name)
+        if slot.words and isinstance(value, str) and value in slot.words.down_changed and slot.words.keep not in payload:
+            payload = {**payload, slot.words.keep: value}
+    return payload
 
 
 def _lost(payload: Mapping[str, Any], shape: Shape, step: Step) -> None:
-    said = {slot.name for slot in shape.slots} | {slot.name for slot in shape.attributes}
+    said = {slot.name for slot in shape.slots if slot.name} | {slot.name for slot in shape.attributes}
     said |= {shape.text.name} if shape.text else set()
     for name, value in payload.items():
         if value is None:

@@ -4,7 +4,7 @@ Reading repairs what is sure and remarks it; writing is strict.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 Reader = Callable[[str | None, "Slot", etree._Element, Step], Any]
 """(text, slot, element, step) -> canonical value, or None where there is none."""
 
+Writer = Callable[[Any, "Slot", Step], str]
+"""(canonical value, slot, step) -> XML text."""
+
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _PLAIN_INT = re.compile(r"-?\d{1,9}", re.ASCII)
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
 
 # What XML text cannot hold as it is; of these, what XML 1.0 cannot hold at all (XML 1.0, 2.2).
-_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]").search
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 # --- reading: the first lines of each are the quick way for what is as it should be -----------------------------------
@@ -179,34 +182,32 @@ READERS: Mapping[str, Reader] = {
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def written(value: Any, slot: "Slot", step: Step, index: int | None = None) -> str:
-    """The text of a value that is no enumeration, by the slot's type."""
-    base = slot.base
-    if base == "string" or base == "anyURI":
-        if type(value) is not str:
-            raise TypeConstraintViolation(step.text(f"expected text, got {kind_of(value)}", *_spot(slot, index)))
-        if slot.wire_limit is not None and len(value) > slot.wire_limit:
-            raise PropertyConstraintViolation(
-                step.text(f"expected at most {slot.wire_limit} characters, got {len(value)}", *_spot(slot, index))
-            )
-        return escape(value, step, slot) if _SPECIAL.search(value) or slot.close == '"' else value
-    if base == "int":
-        if type(value) is int and _INT_MIN <= value <= _INT_MAX:
-            return str(value)
-        return str(_odd_int(value, slot, step))
-    if base == "dateTime":
-        if type(value) is not str:
-            raise TypeConstraintViolation(step.text(f"expected a date and time as text, got {kind_of(value)}", slot.name))
-        return value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step)
-    if base == "boolean":
-        if type(value) is not bool:
-            raise TypeConstraintViolation(step.text(f"expected true or false, got {kind_of(value)}", slot.name))
-        return "true" if value else "false"
-    return _one_decimal(value, slot, step)
+def _write_string(value: Any, slot: "Slot", step: Step) -> str:
+    if type(value) is not str:
+        raise TypeConstraintViolation(step.text(f"expected text, got {kind_of(value)}", slot.name))
+    if slot.wire_limit is not None and len(value) > slot.wire_limit:
+        raise PropertyConstraintViolation(
+            step.text(f"expected at most {slot.wire_limit} characters, got {len(value)}", slot.name)
+        )
+    return escape(value, step, slot) if _SPECIAL(value) or slot.close == '"' else value
 
 
-def _spot(slot: "Slot", index: int | None) -> Iterable[str | int]:
-    return (slot.name,) if index is None else (index,)
+def _write_int(value: Any, slot: "Slot", step: Step) -> str:
+    if type(value) is int and _INT_MIN <= value <= _INT_MAX:
+        return str(value)
+    return str(_odd_int(value, slot, step))
+
+
+def _write_timestamp(value: Any, slot: "Slot", step: Step) -> str:
+    if type(value) is not str:
+        raise TypeConstraintViolation(step.text(f"expected a date and time as text, got {kind_of(value)}", slot.name))
+    return value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step)
+
+
+def _write_boolean(value: Any, slot: "Slot", step: Step) -> str:
+    if type(value) is not bool:
+        raise TypeConstraintViolation(step.text(f"expected true or false, got {kind_of(value)}", slot.name))
+    return "true" if value else "false"
 
 
 def _odd_int(value: Any, slot: "Slot", step: Step) -> int:
@@ -223,7 +224,7 @@ def _odd_int(value: Any, slot: "Slot", step: Step) -> int:
     return value
 
 
-def _one_decimal(value: Any, slot: "Slot", step: Step) -> str:
+def _write_decimal(value: Any, slot: "Slot", step: Step) -> str:
     if type(value) is int and abs(value) < 10**15:
         return str(value)
     if isinstance(value, float):
@@ -246,3 +247,13 @@ def escape(text: str, step: Step | None = None, slot: "Slot | None" = None) -> s
     if slot is None or slot.close == '"':
         text = text.replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
     return text
+
+
+WRITERS: Mapping[str, Writer] = {
+    "string": _write_string,
+    "anyURI": _write_string,
+    "int": _write_int,
+    "decimal": _write_decimal,
+    "boolean": _write_boolean,
+    "dateTime": _write_timestamp,
+}

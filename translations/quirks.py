@@ -13,6 +13,7 @@ TIMESTAMP = re.compile(
 )
 INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})", re.ASCII)
+NUMBER = re.compile(DECIMAL.pattern + r"(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d{1,40})\.0*", re.ASCII)
 _LOOSE = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
@@ -63,4 +64,4 @@ def _loose(found: re.Match[str], zone: str) -> tuple[str, str] | None:
         written, what = zone, f"no zone, taken as {zone}"
     elif len(written) in (3, 5):
         written = f"{written[:3]}:{written[3:] or '00'}"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{found['fraction'] or ''}{written.upper()}", "hour 24" if hour == 24 else what
+    return f"{moment.isoformat(timespec='seconds')}{found['fraction'] or ''}{written.upper()}", "hour 24" if hour == 24 else what

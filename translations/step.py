@@ -1,6 +1,11 @@
 """Where a translation of one message is, and what it has remarked so far."""
 
+from typing import Any
+
 from translations.messages import Kind, Remark
+
+Part = str | int | tuple[str, list[Any]]
+"""A part of a path: a field, an index, or a field and its list so far, whose next item this is."""
 
 
 class Step:
@@ -12,13 +17,12 @@ class Step:
         self.title = title
         self.received = received
         self.foreign = False
-        self.path: list[str | int] = []
+        self.path: list[Part] = []
         self.remarks: list[Remark] = []
 
     def at(self, *more: str | int) -> str:
         """The path of where we are, like `meterValue[0].sampledValue[1].unit`."""
-        parts = (f"[{p}]" if isinstance(p, int) else f".{p}" for p in (*self.path, *more))
-        return "".join(parts).lstrip(".")
+        return "".join(map(_part, (*self.path, *more))).lstrip(".")
 
     def note(self, kind: Kind, detail: str, rule: str, *more: str | int) -> None:
         self.remarks.append(Remark(kind, self.at(*more), detail, rule))
@@ -26,6 +30,12 @@ class Step:
     def text(self, what: str, *more: str | int) -> str:
         """An error's text: which message, where, what."""
         return f"{self.title} {self.at(*more)}: {what}"
+
+
+def _part(part: Part) -> str:
+    if isinstance(part, tuple):
+        return f".{part[0]}[{len(part[1])}]"
+    return f"[{part}]" if isinstance(part, int) else f".{part}"
 
 
 def shown(text: str) -> str:

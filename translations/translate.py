@@ -46,8 +46,9 @@ class Translated:
 
 def translate(data: bytes, wish: Wish = Wish()) -> Translated:
     """Translate by the first byte that is not white space: `[` is an OCPP-J frame, anything else an envelope."""
-    if data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"[":
-        return _to_soap(ocppj.decode(data.strip()), wish)
+    text = data.lstrip(b" \t\r\n\xef\xbb\xbf")
+    if text[:1] == b"[":
+        return _to_soap(ocppj.decode(text.rstrip()), wish)
     return _to_json(data, wish)
 
 
@@ -144,12 +145,14 @@ def _request(text: bytes, received: str) -> tuple[bytes, Wish]:
     for key in ("to", "action", "identity"):
         if not isinstance(given.get(key, ""), str):
             raise FormationViolation(f"{key}: expected text")
+    if not isinstance(given.get("strict", False), bool):
+        raise FormationViolation("strict: expected true or false")
     return _bytes(given), Wish(
         given.get("to", ""),
         given.get("action", ""),
         given.get("identity", ""),
         _side_named(given.get("side")),
-        given.get("strict") is True,
+        given.get("strict", False),
         received,
     )
 
