@@ -1,0 +1,39 @@
+"""North doors: one file for each kind of backend."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from translations.messages import Answer, Call, Error
+
+Commands = Callable[[str, Call], Awaitable[Answer]]
+"""Takes (name of the backend, its call to a charger) and answers; the router's face towards backends."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent(Error):
+    """An error that says besides: the backend never heard the call, so another one may be asked."""
+
+
+class Backend(Protocol):
+    """What the router asks of a backend. Each charger has a session of its own."""
+
+    name: str
+
+    def arrive(self, identity: str) -> None:
+        """A charger is here: hold a session for it, opened in the background. Again for the same charger: nothing."""
+
+    def leave(self, identity: str) -> None:
+        """The charger is gone: close its session."""
+
+    def up(self, identity: str) -> bool:
+        """Whether a call for this charger could be sent now, or is about to be (a first attempt to connect is under way)."""
+
+    async def exchange(self, call: Call) -> Answer:
+        """Send the charger's call and wait for the answer, within the backend's deadline. Never raises for the peer's faults."""
+
+    def offer(self, call: Call) -> None:
+        """Let a listener hear the call; its answer is recorded and dropped. Never blocks; bounded."""
+
+    async def close(self) -> None:
+        """Close every session, answering what is in flight first."""

@@ -1,0 +1,1 @@
+"""South doors: where chargers come."""

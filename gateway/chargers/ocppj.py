@@ -1,0 +1,186 @@
+"""The south door for JSON chargers: one WebSocket per charger at /ocpp/{identity}.
+
+A raw ASGI endpoint, because an idle charger should cost no more than its socket and its link. The server below does
+the pings and bounds the size of a frame.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from starlette.responses import PlainTextResponse
+
+from gateway.exchange import Ids
+from gateway.link import Closed, Limits, Link
+from gateway.traffic.record import CHARGER_LEG, Tap
+from translations.messages import Answer, Call, Side, Version
+
+SUBPROTOCOL = "ocpp1.6"
+PROTOCOL_ERROR, GOING_AWAY, REPLACED = 1002, 1001, 1008  # RFC 6455, 7.4.1
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+logger = structlog.get_logger(__name__)
+
+# For plain HTTP requests where chargers open WebSockets: RFC 9110, 15.5.22.
+refuse_http = PlainTextResponse(
+    f"this address is for chargers that speak OCPP over WebSocket: expected a WebSocket handshake with the subprotocol "
+    f"{SUBPROTOCOL}, got a plain HTTP request; a SOAP charger is to be given the address /soap instead\n",
+    status_code=426,
+    headers={"upgrade": "websocket", "connection": "upgrade"},
+)
+
+
+class Arrivals(Protocol):
+    """What the door tells of chargers, and whom it asks for answers."""
+
+    def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
+        """A charger's socket is open. `link` takes calls until `departed`."""
+
+    def departed(self, identity: str, link: Link) -> None:
+        """The socket is gone, or about to be; told once for each `arrived`, and before the same identity arrives again."""
+
+    async def exchange(self, call: Call) -> Answer:
+        """Answer a charger's call."""
+
+
+class JsonDoor:
+    """ASGI endpoint for the websocket scope."""
+
+    def __init__(self, arrivals: Arrivals, tap: Tap, ids: Ids, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._arrivals, self._tap, self._ids, self._limits = arrivals, tap, ids, limits
+        self._links: dict[str, Link] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (await receive())["type"] != "websocket.connect":
+            return
+        identity = _identity(scope["raw_path"])
+        if not identity:
+            await _refuse(scope, send)
+        elif SUBPROTOCOL in scope["subprotocols"]:
+            await self._accept(identity, scope, receive, send)
+        else:
+            await _turn_away(identity, scope, send)
+
+    async def close(self, drain: float = 0) -> None:
+        """Close every charger's socket, once what is in flight on it has finished."""
+        closing = [link.close(GOING_AWAY, "the gateway is shutting down", drain) for link in self._links.values()]
+        await asyncio.gather(*closing)
+
+    async def _accept(self, identity: str, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+        link = Link(
+            AsgiSocket(receive, send),
+            self._arrivals.exchange,
+            self._tap,
+            identity=identity,
+            leg=CHARGER_LEG,
+            side=Side.CENTRAL_SYSTEM,
+            ids=self._ids,
+            version=Version.V16,
+            peer=_peer(scope),
+            limits=self._limits,
+        )
+        self._arrive(link)
+        try:
+            await link.run()
+        finally:
+            self._depart(link)
+
+    def _arrive(self, link: Link) -> None:
+        # Identities are CiStrings (OCPP 1.6, 3.16). The newest connection is the one that works: a charger that lost
+        # its network comes back long before the old socket is found dead.
+        if old := self._links.get(link.identity.casefold()):
+            self._depart(old)
+            old.end(REPLACED, "replaced by a newer connection of the same charger")
+        self._links[link.identity.casefold()] = link
+        self._arrivals.arrived(link.identity, link, link.peer, link.version)
+
+    def _depart(self, link: Link) -> None:
+        key = link.identity.casefold()
+        if self._links.get(key) is link:
+            del self._links[key]
+            self._arrivals.departed(link.identity, link)
+
+
+class AsgiSocket:
+    """A WebSocket as ASGI has it."""
+
+    __slots__ = ("_closed", "_receive", "_send")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._closed = False
+
+    async def send(self, data: str | bytes, /) -> None:
+        text = data if isinstance(data, str) else data.decode()
+        await self._pass({"type": "websocket.send", "text": text})
+
+    async def receive(self) -> str | bytes:
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
+            self._closed = True
+            raise Closed(event.get("code") or 1005, event.get("reason") or "")
+        text = event.get("text")
+        data: str | bytes = text if text is not None else event.get("bytes") or b""
+        return data
+
+    async def close(self, code: int, reason: str) -> None:
+        if not self._closed:
+            await self._pass({"type": "websocket.close", "code": code, "reason": reason})
+            self._closed = True
+
+    async def _pass(self, event: MutableMapping[str, Any]) -> None:
+        if self._closed:
+            raise Closed(1006)
+        try:
+            await self._send(event)
+        except OSError as error:  # ASGI, "Disconnected Client"
+            self._closed = True
+            raise Closed(1006) from error
+
+
+def _identity(raw_path: bytes) -> str:
+    """The last part of the path (OCPP-J 1.6, 3.1.1), decoded once; empty if it is none that can be shown or written."""
+    try:
+        identity = unquote_to_bytes(raw_path.rpartition(b"/")[2]).decode()
+    except UnicodeDecodeError:
+        return ""
+    return identity if identity.isprintable() and identity.strip() else ""
+
+
+def _peer(scope: Scope) -> str:
+    host, port = scope.get("client") or ("", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _refuse(scope: Scope, send: Send) -> None:
+    text = (
+        "expected the charger's identity as the last part of the path, percent-encoded UTF-8, as in /ocpp/CP-1; "
+        f"got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
+    )
+    logger.info("charger.refused", peer=_peer(scope), reason="no identity in the path")
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": PROTOCOL_ERROR, "reason": ""})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": text.encode()})
+
+
+async def _turn_away(identity: str, scope: Scope, send: Send) -> None:
+    # OCPP-J 1.6, 3.2: without a common subprotocol the server "MUST complete the WebSocket handshake with a response
+    # without a Sec-WebSocket-Protocol header and then immediately close the WebSocket connection".
+    reason = f"expected subprotocol {SUBPROTOCOL}, got {_offers(scope['subprotocols'])}"
+    logger.info("charger.refused", charger=identity, peer=_peer(scope), reason=reason)
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": PROTOCOL_ERROR, "reason": reason})
+
+
+def _offers(subprotocols: Iterable[str]) -> str:
+    offered = ", ".join(name for name in subprotocols if name)
+    return offered.encode("ascii", "replace").decode()[:80] or "none"

@@ -1,0 +1,279 @@
+"""The south door for SOAP chargers: an HTTP POST is a call, its response is the answer.
+
+A raw ASGI endpoint. Every request ends in exactly one envelope, or in a text for people where there is no envelope to
+answer; both directions are recorded.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from gateway.chargers.address import callback_address
+from gateway.chargers.body import BodyError, read_body, unpack
+from gateway.config import Server
+from gateway.exchange import Exchange, Ids
+from gateway.roster import Roster
+from gateway.traffic.record import CHARGER_LEG, Record, Tap
+from translations import soap
+from translations.contracts import wsdl_text
+from translations.errors import WIRES, InternalError, OcppError, ProtocolError, known_code
+from translations.messages import Answer, Call, Error, Kind, Remark, Result, Side, Version
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_TEXT = b"text/plain; charset=utf-8"
+_XML_TYPES = ("application/soap+xml", "text/xml", "application/xml", "")
+_SERVICES = {
+    "centralsystem": Side.CENTRAL_SYSTEM,
+    "centralsystemservice": Side.CENTRAL_SYSTEM,
+    "chargepoint": Side.CHARGE_POINT,
+    "chargepointservice": Side.CHARGE_POINT,
+}
+
+
+_UNREAD = soap.Envelope()
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One request on its way: what is known of it so far, for the answer and the record."""
+
+    exchange: str
+    started: float
+    peer: str
+    raw: bytes = b""
+    envelope: soap.Envelope = _UNREAD
+    call: Call | None = None
+
+    @property
+    def addresses(self) -> soap.Addresses:
+        return soap.Addresses(message_id=f"urn:ocpp:{self.exchange}", relates_to=self.envelope.message_id)
+
+    @property
+    def manner(self) -> soap.Manner:
+        return soap.Manner(self.envelope.soap, self.envelope.wsa)
+
+
+class SoapDoor:
+    """ASGI endpoint for the http scope."""
+
+    def __init__(self, exchange: Exchange, roster: Roster, tap: Tap, ids: Ids, config: Server) -> None:
+        self._exchange, self._roster, self._tap, self._ids, self._config = exchange, roster, tap, ids, config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await _refuse_socket(receive, send)
+        elif scope["method"] == "POST":
+            await self._post(scope, receive, send)
+        elif scope["method"] in ("GET", "HEAD"):
+            await self._get(scope, send)
+        else:
+            await _reply(send, 405, _TEXT, b"expected POST with a SOAP envelope\n", [(b"allow", b"GET, HEAD, POST")])
+
+    # --- POST
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit = _Visit(self._ids(), time.perf_counter(), _peer(scope))
+        try:
+            await self._read(visit, scope, receive)
+            answer = await self._answered(visit)
+            status, written = self._written(visit, answer)
+        except BodyError as error:
+            visit.raw = visit.raw or error.data
+            status, written = error.status, self._refused(visit, ProtocolError(error.text))
+        except OcppError as error:
+            status, written = WIRES[error.code].status, self._refused(visit, error)
+        content_type = soap.CONTENT_TYPES[visit.envelope.soap].encode()
+        extra = [(b"connection", b"close")] if status in (408, 413) else []
+        await _reply(send, status, content_type, written.body, extra)
+
+    async def _read(self, visit: _Visit, scope: Scope, receive: Receive) -> None:
+        """Bytes to call. Raises BodyError or OcppError; what was understood until then stands in the visit."""
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._config.body_limit:
+            raise BodyError(413, f"expected at most {self._config.body_limit} bytes, got {int(length)}")
+        visit.raw = await read_body(receive, self._config.body_limit, self._config.body_timeout)
+        odd: list[Remark] = []
+        coding = headers.get(b"content-encoding", b"").decode("latin-1")
+        if coding:
+            visit.raw, encoded = unpack(visit.raw, coding, self._config.body_limit)
+            if not encoded and coding.lower() != "identity":
+                odd.append(Remark(Kind.REPAIRED, "", f"said to be {coding[:20]}, and is not", "quirks.false-encoding"))
+        kind, charset = _content_type(headers.get(b"content-type", b""))
+        if kind not in _XML_TYPES:
+            if visit.raw.lstrip()[:1] != b"<":
+                raise BodyError(415, f"expected Content-Type application/soap+xml, got {kind[:60]!r}")
+            odd.append(Remark(Kind.REPAIRED, "", f"sent as {kind[:60]}", "quirks.content-type"))
+        try:
+            visit.envelope = soap.parse(visit.raw, charset, Side.CENTRAL_SYSTEM)
+        except soap.Malformed as error:
+            visit.envelope = error.envelope or visit.envelope
+            raise
+        if odd:
+            visit.envelope = visit.envelope._replace(remarks=(*odd, *visit.envelope.remarks))
+        self._understand(visit)
+
+    def _understand(self, visit: _Visit) -> None:
+        envelope = visit.envelope
+        message = soap.read(envelope, _now())
+        if not isinstance(message, Call):
+            raise ProtocolError("expected a request, got a response or a fault")
+        if message.side is not Side.CENTRAL_SYSTEM:
+            raise soap.not_here(message.action, Side.CENTRAL_SYSTEM)
+        if not envelope.identity:
+            raise ProtocolError("expected the header chargeBoxIdentity, found none")
+        if not envelope.identity.isprintable() or len(envelope.identity) > 255:
+            raise ProtocolError("expected a chargeBoxIdentity of at most 255 printable characters")
+        assert envelope.version is not None
+        callback = callback_address(envelope.sender, envelope.reply_to, visit.peer)
+        charger = self._roster.heard(envelope.identity, envelope.version, visit.peer, callback)
+        visit.call = Call(message.action, message.payload, visit.exchange, charger.identity, message.side, message.remarks)
+        self._record(visit, "call", canonical=[2, visit.exchange, message.action, message.payload], remarks=message.remarks)
+
+    async def _answered(self, visit: _Visit) -> Answer:
+        call = visit.call
+        assert call is not None
+        if call.action == "MeterValues" and not call.payload["meterValue"]:
+            # JSON cannot say it (the schema wants one item), and there is nothing to tell anyone.
+            remark = Remark(Kind.LOST, "meterValue", "no values: answered here, not passed on", "soap.empty-meter-values")
+            return Result({}, call.id, call.action, (remark,))
+        try:
+            async with asyncio.timeout(self._config.answer_timeout + 1):
+                return await self._exchange(call)
+        except TimeoutError:
+            return Error("InternalError", f"no answer in {self._config.answer_timeout:g} s", {}, call.id, call.action)
+
+    def _written(self, visit: _Visit, answer: Answer) -> tuple[int, soap.Written]:
+        """The answer as an envelope, in the version and the manner of the call."""
+        call, envelope = visit.call, visit.envelope
+        assert call is not None and envelope.version is not None
+        if isinstance(answer, Error):
+            return WIRES[known_code(answer.code)].status, self._fault(visit, answer)
+        try:
+            written = soap.encode(
+                answer, envelope.version, call.side, action=call.action, addresses=visit.addresses, manner=visit.manner
+            )
+        except OcppError as error:
+            # The backend's mistake, not the charger's: it must not take it for its own.
+            wrong = InternalError(f"the backend's answer is not valid: {error.text}")
+            return 500, self._fault(visit, wrong.as_error(call.id, call.action))
+        frame = [3, call.id, answer.payload]
+        remarks = answer.remarks + written.remarks
+        self._record(visit, "result", ">", written.body, canonical=frame, remarks=remarks, outcome="ok")
+        return 200, written
+
+    def _fault(self, visit: _Visit, error: Error) -> soap.Written:
+        envelope = visit.envelope
+        written = soap.fault(error, envelope.version, Side.CENTRAL_SYSTEM, visit.addresses, visit.manner)
+        frame = [4, visit.exchange, error.code, error.text, dict(error.details)]
+        remarks = error.remarks + written.remarks
+        self._record(visit, "error", ">", written.body, canonical=frame, remarks=remarks, outcome=error.code, note=error.text)
+        return written
+
+    def _refused(self, visit: _Visit, error: OcppError) -> soap.Written:
+        """What could not be taken: recorded as it came, and a fault that says why."""
+        if visit.call is None:
+            self._record(visit, "refused", outcome=error.code, note=error.text, remarks=visit.envelope.remarks)
+        return self._fault(visit, error.as_error())
+
+    def _record(
+        self,
+        visit: _Visit,
+        kind: str,
+        direction: str = "<",
+        raw: bytes | None = None,
+        *,
+        canonical: Any = None,
+        remarks: tuple[Remark, ...] = (),
+        outcome: str = "",
+        note: str = "",
+    ) -> None:
+        envelope, form = visit.envelope, visit.envelope.form
+        self._tap(
+            Record(
+                at=time.time(),
+                exchange=visit.exchange,
+                charger=visit.call.identity if visit.call else envelope.identity,
+                leg=CHARGER_LEG,
+                direction=direction,
+                wire="soap",
+                version=str(envelope.version or ""),
+                kind=kind,
+                action=form.action if form else "",
+                message_id=envelope.message_id if direction == "<" else visit.addresses.message_id,
+                raw=visit.raw if raw is None else raw,
+                canonical=canonical,
+                remarks=remarks,
+                outcome=outcome,
+                latency=None if direction == "<" else time.perf_counter() - visit.started,
+                peer=visit.peer,
+                note=note,
+            )
+        )
+
+    # --- GET
+
+    async def _get(self, scope: Scope, send: Send) -> None:
+        query = {k.lower(): v[0] for k, v in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).items()}
+        if "wsdl" in query:
+            await self._wsdl(scope, query, send)
+            return
+        text = (
+            f"this address is for OCPP chargers that speak SOAP: expected POST with an envelope, got {scope['method']}\n"
+            f"the contracts: {self._address(scope)}?wsdl&version=1.5&service=CentralSystemService\n"
+        )
+        await _reply(send, 405, _TEXT, text.encode(), [(b"allow", b"POST")])
+
+    async def _wsdl(self, scope: Scope, query: dict[str, str], send: Send) -> None:
+        service = _SERVICES.get(query.get("service", "CentralSystemService").lower())
+        version = query.get("version", Version.V16)
+        if service is None or version not in tuple(Version):
+            text = f"expected version={'|'.join(Version)} and service=CentralSystemService|ChargePointService\n"
+            await _reply(send, 404, _TEXT, text.encode())
+            return
+        document = soap.wsdl_at(wsdl_text(Version(version), service), self._address(scope))
+        await _reply(send, 200, b"text/xml; charset=utf-8", document)
+
+    def _address(self, scope: Scope) -> str:
+        if self._config.public_url:
+            return self._config.url + "/soap"
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        return f"http://{host}/soap" if host and host.isprintable() else self._config.url + "/soap"
+
+
+def _content_type(header: bytes) -> tuple[str, str | None]:
+    """Media type and charset, both in lower case."""
+    kind, _, rest = header.decode("latin-1").partition(";")
+    for part in rest.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset":
+            return kind.strip().lower(), value.strip(" \"'").lower() or None
+    return kind.strip().lower(), None
+
+
+def _peer(scope: Scope) -> str:
+    host, port = scope.get("client") or ("", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+async def _reply(send: Send, status: int, kind: bytes, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    every = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *(headers or ())]
+    await send({"type": "http.response.start", "status": status, "headers": every})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse_socket(receive: Receive, send: Send) -> None:
+    await receive()
+    text = b"this address is for SOAP chargers: expected a POST; a JSON charger is to be given ws://.../ocpp/{identity}\n"
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": [(b"content-type", _TEXT)]})
+    await send({"type": "websocket.http.response.body", "body": text})

@@ -1,0 +1,154 @@
+"""Opens WebSockets to a CSMS: address, subprotocol, credentials, TLS. What is said over them is not its business."""
+
+import ssl
+import tomllib
+from base64 import b64encode
+from pathlib import Path
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError, WebSocketException
+from websockets.typing import Subprotocol
+
+from gateway.config import Ocppj, secret
+from gateway.link import CLOSE_GRACE, Closed
+
+SUBPROTOCOL = Subprotocol("ocpp1.6")
+FRAME_LIMIT = 1024 * 1024  # bytes
+FAULTS = (OSError, TimeoutError, ValueError, WebSocketException)  # why no socket could be opened
+
+
+class Dialler:
+    """Opens the sockets of one backend, one for each charger."""
+
+    def __init__(self, config: Ocppj) -> None:
+        self._config = config
+        self._credentials = Credentials(config)
+        self._tls = _tls(config) if config.url.startswith("wss:") else None
+
+    async def dial(self, identity: str) -> "Socket":
+        """Open the socket that stands for a charger. Raises one of FAULTS."""
+        socket = await self._connect(identity, self._credentials.authorization(identity))
+        if socket.subprotocol != SUBPROTOCOL:  # OCPP-J 1.6, 3.2: the server agrees to no version, and closes
+            try:
+                await socket.close(1002, f"expected subprotocol {SUBPROTOCOL}")
+            finally:
+                socket.transport.abort()
+            raise NegotiationError(f"expected subprotocol {SUBPROTOCOL}, got none")
+        return Socket(socket)
+
+    async def _connect(self, identity: str, authorization: str | None) -> ClientConnection:
+        config = self._config
+        return await connect(
+            config.url.replace("{identity}", quote(identity, safe="")),
+            subprotocols=[SUBPROTOCOL],
+            additional_headers={"Authorization": authorization} if authorization else None,
+            user_agent_header="ocpp-gateway",
+            compression=None,  # 33 KiB for each connection
+            proxy=None,
+            ssl=self._tls,
+            open_timeout=config.connect_timeout,
+            ping_interval=config.ping_interval,
+            ping_timeout=config.ping_timeout,
+            close_timeout=CLOSE_GRACE,
+            max_size=FRAME_LIMIT,
+        )
+
+
+class Socket:
+    """A WebSocket as the websockets library has it."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def send(self, data: str | bytes, /) -> None:
+        try:
+            await self._socket.send(data, text=True)
+        except ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._socket.recv()
+        except ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._socket.close(code, reason)
+
+    def abort(self) -> None:
+        """Drop the connection, if there still is one."""
+        self._socket.transport.abort()
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        host, port, *_ = self._socket.remote_address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Credentials:
+    """User name and password of each charger, as the CSMS knows it (security profiles 1 and 2)."""
+
+    def __init__(self, config: Ocppj) -> None:
+        self._config = config
+        self._table: dict[str, str] = {}
+        self._changed: int | None = None
+
+    def authorization(self, identity: str) -> str | None:
+        """The Authorization header, or None without a password. Raises OSError or ValueError if none can be read."""
+        password = self._password(identity)
+        if password is None:
+            return None
+        name = self._config.username.replace("{identity}", identity)
+        return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"
+
+    def _password(self, identity: str) -> str | None:
+        if file := self._config.passwords_file:
+            self._read(file)
+            if (password := self._table.get(identity.casefold())) is not None:
+                return password
+        return secret(self._config.password_env, self._config.password_file)
+
+    def _read(self, file: Path) -> None:
+        changed = file.stat().st_mtime_ns
+        if changed == self._changed:
+            return
+        try:
+            table = tomllib.loads(file.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):  # their text may quote the file
+            raise ValueError(f"{file.name}: expected TOML") from None
+        if not all(isinstance(password, str) for password in table.values()):
+            raise ValueError(f'{file.name}: expected lines like "identity" = "password"')
+        self._table = {identity.casefold(): password for identity, password in table.items()}
+        self._changed = changed
+
+
+def reason(fault: Exception, connect_timeout: float) -> str:
+    """Why no socket could be opened, for people."""
+    if isinstance(fault, InvalidStatus):
+        return f"HTTP {fault.response.status_code}"
+    if isinstance(fault, TimeoutError):
+        return f"no connection in {connect_timeout:g} s"
+    if isinstance(fault, ssl.SSLError):
+        return f"TLS failed: {getattr(fault, 'verify_message', '') or fault.reason or 'unknown reason'}"
+    if isinstance(fault, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(fault, OSError) and fault.strerror:
+        return f"{fault.filename}: {fault.strerror.lower()}" if fault.filename else fault.strerror.lower()
+    return str(fault)
+
+
+def _tls(config: Ocppj) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=config.ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.client_cert:
+        context.load_cert_chain(config.client_cert, config.client_key)
+    return context
+
+
+def _closed(closed: ConnectionClosed) -> Closed:
+    frame = closed.rcvd or closed.sent
+    return Closed(frame.code, frame.reason) if frame else Closed(1006)

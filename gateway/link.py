@@ -1,0 +1,336 @@
+"""One open WebSocket that speaks OCPP-J: runs an rpc session over it and records every frame.
+
+Knows neither which end opened the socket nor what is behind it. An idle link is one read loop and nothing else.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from gateway.exchange import Exchange, Ids
+from gateway.rpc import Answered, Ended, Event, Limits, Malformed, Received, Send, Serve, Session
+from gateway.traffic.record import Record, Tap
+from translations.errors import InternalError, OcppError
+from translations.messages import Answer, Call, Error, Message, Result, Side
+
+__all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "Transport"]
+
+CLOSE_GRACE = 5.0  # seconds for the closing handshake, and for tasks to notice that they are cancelled
+REASON_LIMIT = 123  # bytes: RFC 6455, 5.5 and 5.5.1
+
+logger = structlog.get_logger(__name__)
+
+
+class Closed(Exception):
+    """The socket is closed, or closing."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"closed with {code}" + (f": {reason}" if reason else ""))
+        self.code = code
+        self.reason = reason
+
+
+class Transport(Protocol):
+    """An open WebSocket. Text goes out as text or as UTF-8; pings are its own business and bound every wait on it."""
+
+    async def send(self, data: str | bytes, /) -> None:
+        """Send one text message. Raises Closed."""
+
+    async def receive(self) -> str | bytes:
+        """The next message: text, or bytes where the peer sent a binary one. Raises Closed."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close; again: nothing."""
+
+
+class Link:
+    """Calls both ways over one socket: `exchange` answers the peer's calls, `call` makes ours."""
+
+    __slots__ = (
+        "__weakref__",
+        "_closer",
+        "_closing",
+        "_ended",
+        "_exchange",
+        "_ids",
+        "_reading",
+        "_session",
+        "_tap",
+        "_tasks",
+        "_transport",
+        "_waiters",
+        "identity",
+        "leg",
+        "peer",
+        "version",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        exchange: Exchange,
+        tap: Tap,
+        *,
+        identity: str,
+        leg: str,
+        side: Side,
+        ids: Ids,
+        version: str = "1.6",
+        peer: str = "",
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.identity, self.leg, self.version, self.peer = identity, leg, version, peer
+        self._transport, self._exchange, self._tap, self._ids = transport, exchange, tap, ids
+        self._session = Session(ids, identity, side, limits)
+        self._waiters: dict[str, asyncio.Future[Answer | Closed]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Timeout | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._closing: Closed | None = None
+        self._ended = False
+
+    @property
+    def session(self) -> Session:
+        """For its counters."""
+        return self._session
+
+    async def run(self) -> Closed:
+        """Read until the socket is closed, by whichever end; says why it was."""
+        try:
+            async with asyncio.timeout(CLOSE_GRACE if self._ended else None) as self._reading:
+                while True:
+                    data = await self._transport.receive()
+                    if not self._ended:
+                        # Only frames of our own wait here, never an exchange: that runs in a task (see Serve).
+                        await self._send(self._carry_out(self._session.receive(data, time.monotonic()), data))
+        except Closed as closed:
+            self._closing = self._closing or closed
+        except TimeoutError:  # set by `end`: the peer did not take part in the closing handshake
+            pass
+        finally:
+            self._ended = True
+            self._closing = self._closing or Closed(1006)
+            await self._release()
+        return self._closing
+
+    async def call(self, call: Call, timeout: float) -> Answer:
+        """Make a call of ours. Whatever goes wrong is an Error."""
+        try:
+            return await self.ask(call, timeout)
+        except TimeoutError:
+            text = f"no answer in {timeout:g} s"
+        except Closed:
+            text = "connection closed before the answer"
+        except OcppError as error:
+            return error.as_error(call.id, call.action)
+        return Error("GenericError", text, {}, call.id, call.action)
+
+    async def ask(self, call: Call, timeout: float) -> Answer:
+        """Make a call of ours; an Error is the peer's. Raises TimeoutError, Closed, or OcppError if too many wait."""
+        if self._closing:
+            raise self._closing
+        if not call.id:
+            call = replace(call, id=self._ids())
+        elif call.id in self._waiters:
+            raise InternalError("expected a call with an id of its own, it is in flight already")
+        frames = self._carry_out(self._session.call(call, time.monotonic()))
+        waiter: asyncio.Future[Answer | Closed] = asyncio.get_running_loop().create_future()
+        self._waiters[call.id] = waiter
+        try:
+            async with asyncio.timeout(timeout):
+                await self._send(frames)
+                outcome = await waiter
+        finally:
+            del self._waiters[call.id]
+            if waiter.cancelled() or not waiter.done():
+                self._give_up(call.id)
+        if isinstance(outcome, Closed):
+            raise outcome
+        return outcome
+
+    async def close(self, code: int = 1000, reason: str = "", drain: float = 0) -> None:
+        """Close the socket. What is in flight, both ways, has `drain` seconds to finish; nothing new of ours begins."""
+        self._closing = self._closing or Closed(code, reason)
+        await self._drained(drain)
+        self.end(code, reason)
+        if self._closer:
+            await asyncio.wait({self._closer}, timeout=CLOSE_GRACE)
+
+    def end(self, code: int, reason: str) -> None:
+        """Stop at once; the closing handshake goes on in the background, for a while."""
+        if self._ended:
+            return
+        self._ended = True
+        self._closing = self._closing or Closed(code, reason)
+        self._abandon()
+        loop = asyncio.get_running_loop()
+        self._closer = loop.create_task(self._close_transport(code, _cut(reason)))
+        if self._reading and not self._reading.expired():
+            self._reading.reschedule(loop.time() + CLOSE_GRACE)
+
+    async def _close_transport(self, code: int, reason: str) -> None:
+        try:
+            await self._transport.close(code, reason)
+        except Closed:
+            return
+
+    async def _drained(self, drain: float) -> None:
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + drain
+        while (left := limit - loop.time()) > 0:
+            busy: set[asyncio.Future[None] | asyncio.Future[Answer | Closed]] = {*self._tasks, *self._waiters.values()}
+            if not busy or self._ended:
+                return
+            await asyncio.wait(busy, timeout=left)
+
+    def _abandon(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_result(self._closing or Closed(1006))
+
+    async def _release(self) -> None:
+        self._abandon()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_GRACE)
+        if self._closer:
+            await asyncio.wait({self._closer}, timeout=CLOSE_GRACE)
+            self._closer.cancel()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _give_up(self, call_id: str) -> None:
+        frames = self._carry_out(self._session.forget(call_id, time.monotonic()))
+        if frames and not self._ended:
+            self._spawn(self._send(frames))
+
+    async def _serve(self, call: Call) -> None:
+        answer = await self._answer(call)
+        try:
+            events = self._session.answer(answer, time.monotonic())
+        except (OcppError, TypeError):
+            logger.exception("answer.unwritable", identity=self.identity, leg=self.leg, action=call.action)
+            events = self._session.answer(_unexplained(), time.monotonic())
+        await self._send(self._carry_out(events))
+
+    async def _answer(self, call: Call) -> Answer:
+        try:
+            return await self._exchange(call)
+        except OcppError as error:
+            return error.as_error()
+        except Exception:  # a mistake of ours; the peer gets its answer, and no details
+            logger.exception("exchange.failed", identity=self.identity, leg=self.leg, action=call.action)
+            return _unexplained()
+
+    async def _send(self, frames: Iterable[Send]) -> None:
+        for frame in frames:
+            self._tap(self._sent(frame))
+            try:
+                await self._transport.send(frame.data)
+            except Closed:
+                return  # the read loop hears of it too, and ends the link
+
+    def _carry_out(self, events: Iterable[Event], data: str | bytes = b"") -> list[Send]:
+        """Do what needs no waiting; what is to be sent is left to the caller."""
+        frames: list[Send] = []
+        for event in events:
+            match event:
+                case Send():
+                    frames.append(event)
+                case Received():
+                    self._tap(self._came(event, data))
+                case Serve():
+                    self._spawn(self._serve(event.call))
+                case Answered():
+                    self._wake(event.answer)
+                case Malformed():
+                    self._tap(self._refused(event, data))
+                case Ended():
+                    self.end(1002, event.reason)
+        return frames
+
+    def _wake(self, answer: Answer) -> None:
+        waiter = self._waiters.get(answer.id)
+        if waiter and not waiter.done():
+            waiter.set_result(answer)
+
+    def _sent(self, frame: Send) -> Record:
+        # Remarks are of the leg where they were made: what came in by another one is no news here.
+        return self._record(">", frame.data, frame.message, frame.exchange, frame.since)._replace(remarks=())
+
+    def _came(self, event: Received, data: str | bytes) -> Record:
+        return self._record("<", data, event.message, event.exchange, event.since, event.fate)
+
+    def _record(
+        self, direction: str, data: str | bytes, message: Message, exchange: str, since: float | None, fate: str = ""
+    ) -> Record:
+        kind, outcome, note = _facts(message)
+        return Record(
+            at=time.time(),
+            exchange=exchange,
+            charger=self.identity,
+            leg=self.leg,
+            direction=direction,
+            wire="json",
+            version=self.version,
+            kind=kind,
+            action=message.action,
+            message_id=message.id,
+            raw=data.encode() if isinstance(data, str) else data,
+            remarks=message.remarks,
+            outcome=fate or outcome,
+            latency=None if since is None else time.monotonic() - since,
+            peer=self.peer,
+            note=_FATES[fate] if fate else note,
+        )
+
+    def _refused(self, event: Malformed, data: str | bytes) -> Record:
+        return Record(
+            at=time.time(),
+            exchange=event.exchange,
+            charger=self.identity,
+            leg=self.leg,
+            direction="<",
+            wire="json",
+            version=self.version,
+            kind="refused",
+            action="",
+            message_id=event.error.message_id,
+            raw=data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data,
+            outcome=event.error.code,
+            latency=None if event.since is None else time.monotonic() - event.since,
+            peer=self.peer,
+            note=event.error.text,
+        )
+
+
+_FATES = {
+    "late": "came after its call was given up",
+    "double": "its call was answered before",
+    "unknown": "answers no call of ours",
+}
+
+
+def _facts(message: Message) -> tuple[str, str, str]:
+    if isinstance(message, Call):
+        return "call", "", ""
+    if isinstance(message, Result):
+        return "result", "ok", ""
+    return "error", message.code, message.text
+
+
+def _unexplained() -> Error:
+    return Error("InternalError", "the gateway failed")
+
+
+def _cut(reason: str) -> str:
+    return reason.encode()[:REASON_LIMIT].decode("utf-8", "ignore")

@@ -1,0 +1,296 @@
+"""gateway.link: a session over a socket, and its records."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.rpc import Limits
+from gateway.traffic.record import Record
+from tests.ws import DEADLINE, wired
+from translations.errors import NotSupported
+from translations.messages import Answer, Call, Error, Result, Side
+
+HEARTBEAT = '[2,"c1","Heartbeat",{}]'
+SECOND = '[2,"c2","Authorize",{}]'
+
+
+def reset(call_id: str) -> Call:
+    return Call("Reset", {}, call_id, "CP-1", Side.CHARGE_POINT)
+
+
+def facts(record: Record) -> tuple[str, str, str, str, str, bytes]:
+    return record.direction, record.kind, record.action, record.message_id, record.outcome, record.raw
+
+
+async def test_a_call_is_answered_by_the_exchange() -> None:
+    async def exchange(call: Call) -> Answer:
+        return Result({"seen": [call.action, call.identity, call.side]})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT)
+        assert await ends.pipe.sent() == '[3,"c1",{"seen":["Heartbeat","CP-1","central-system"]}]'
+
+
+async def test_each_frame_gives_one_record() -> None:
+    async with wired() as ends:
+        ends.pipe.feed("", HEARTBEAT)
+        await ends.pipe.sent()
+        called, answered = ends.records
+    assert facts(called) == ("<", "call", "Heartbeat", "c1", "", HEARTBEAT.encode())
+    assert facts(answered) == (">", "result", "Heartbeat", "c1", "ok", b'[3,"c1",{}]')
+    assert called.exchange == answered.exchange != "c1"
+    assert (called.charger, called.leg, called.wire, called.version) == ("CP-1", "charger", "json", "1.6")
+    assert (called.peer, called.canonical, called.latency) == ("192.0.2.1:4000", None, None)
+    assert answered.latency is not None
+
+
+async def test_a_call_of_ours_and_its_answer_are_recorded_under_its_id() -> None:
+    async with wired() as ends:
+        task = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        assert await ends.pipe.sent() == '[2,"g1","Reset",{}]'
+        ends.pipe.feed('[4,"g1","Odd","no",{}]')
+        answer = await task
+    assert (answer, [r.exchange for r in ends.records]) == (
+        Error("GenericError", "no", {}, "g1", "Reset", ends.records[1].remarks),
+        ["g1", "g1"],
+    )
+    assert facts(ends.records[1])[:5] == ("<", "error", "Reset", "g1", "GenericError")
+    assert ends.records[1].note == "no"
+
+
+async def test_a_call_without_an_id_gets_one() -> None:
+    async with wired() as ends:
+        task = asyncio.ensure_future(ends.link.call(reset(""), DEADLINE))
+        ends.pipe.feed((await ends.pipe.sent()).replace('[2,"', '[3,"').replace('"Reset",', ""))
+        assert isinstance(await task, Result)
+
+
+async def test_reading_goes_on_while_a_call_is_being_answered() -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def exchange(call: Call) -> Answer:
+        asked.set()
+        await release.wait()
+        return Result({})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT)
+        await asked.wait()
+        task = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        ends.pipe.feed('[3,"g1",{}]')
+        assert await task == Result({}, "g1", "Reset")
+        release.set()
+        assert await ends.pipe.sent() == '[3,"c1",{}]'
+
+
+async def test_incoming_calls_are_answered_one_at_a_time_and_in_order() -> None:
+    running = most = 0
+
+    async def exchange(call: Call) -> Answer:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return Result({})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT, SECOND)
+        assert [await ends.pipe.sent(), await ends.pipe.sent()] == ['[3,"c1",{}]', '[3,"c2",{}]']
+    assert most == 1
+
+
+async def test_a_refusal_of_the_exchange_is_a_callerror() -> None:
+    async def exchange(call: Call) -> Answer:
+        raise NotSupported("not here", {"a": 1})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT)
+        assert await ends.pipe.sent() == '[4,"c1","NotSupported","not here",{"a":1}]'
+
+
+async def test_a_failure_of_the_exchange_is_logged_once_and_tells_the_peer_nothing() -> None:
+    async def exchange(call: Call) -> Answer:
+        raise KeyError("secret")
+
+    with capture_logs() as logs:
+        async with wired(exchange) as ends:
+            ends.pipe.feed(HEARTBEAT)
+            assert await ends.pipe.sent() == '[4,"c1","InternalError","the gateway failed",{}]'
+    assert [(line["event"], line["exc_info"]) for line in logs] == [("exchange.failed", True)]
+
+
+async def test_an_answer_that_json_cannot_say_is_logged_and_tells_the_peer_nothing() -> None:
+    async def exchange(call: Call) -> Answer:
+        return Result({"object": object()})
+
+    with capture_logs() as logs:
+        async with wired(exchange) as ends:
+            ends.pipe.feed(HEARTBEAT)
+            assert await ends.pipe.sent() == '[4,"c1","InternalError","the gateway failed",{}]'
+    assert [line["event"] for line in logs] == ["answer.unwritable"]
+
+
+async def test_no_answer_in_time_is_an_error_and_a_late_one_is_recorded_as_late() -> None:
+    async with wired() as ends:
+        answer = await ends.link.call(reset("g1"), 0.01)
+        assert answer == Error("GenericError", "no answer in 0.01 s", {}, "g1", "Reset")
+        ends.pipe.feed('[3,"g1",{}]', HEARTBEAT)
+        assert [await ends.pipe.sent(), await ends.pipe.sent()] == ['[2,"g1","Reset",{}]', '[3,"c1",{}]']
+    assert facts(ends.records[1])[:5] == ("<", "result", "Reset", "g1", "late")
+    assert (ends.records[1].exchange, ends.records[1].note) == ("g1", "came after its call was given up")
+
+
+async def test_a_call_that_waits_for_its_turn_runs_out_of_time_unsent() -> None:
+    async with wired() as ends:
+        first = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        assert isinstance(await ends.link.call(reset("g2"), 0.01), Error)
+        ends.pipe.feed('[3,"g1",{}]')
+        assert await first == Result({}, "g1", "Reset")
+    assert ends.pipe.outbox.empty()
+
+
+async def test_a_call_that_is_cancelled_makes_room_for_the_next() -> None:
+    async with wired() as ends:
+        first = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        second = asyncio.ensure_future(ends.link.call(reset("g2"), DEADLINE))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await ends.pipe.sent() == '[2,"g2","Reset",{}]'
+        second.cancel()
+
+
+async def test_an_id_that_is_in_flight_is_not_used_twice() -> None:
+    async with wired() as ends:
+        first = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        answer = await ends.link.call(reset("g1"), DEADLINE)
+        assert isinstance(answer, Error)
+        assert answer.code == "InternalError"
+        first.cancel()
+
+
+async def test_too_many_waiting_calls_are_an_error() -> None:
+    async with wired(limits=Limits(waiting=0)) as ends:
+        first = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        answer = await ends.link.call(reset("g2"), DEADLINE)
+        assert answer == Error("GenericError", "expected at most 0 waiting calls, got one more", {}, "g2", "Reset")
+        first.cancel()
+
+
+async def test_a_close_in_the_middle_answers_the_calls_in_flight() -> None:
+    async with wired() as ends:
+        tasks = [asyncio.ensure_future(ends.link.call(reset(i), DEADLINE)) for i in ("g1", "g2")]
+        await ends.pipe.sent()
+        ends.pipe.hang_up(1001)
+        assert (await ends.over()).code == 1001
+        texts = [answer.text for answer in await asyncio.gather(*tasks) if isinstance(answer, Error)]
+    assert texts == ["connection closed before the answer"] * 2
+
+
+async def test_nothing_is_sent_on_a_closed_link() -> None:
+    async with wired() as ends:
+        ends.pipe.hang_up()
+        await ends.over()
+        answer = await ends.link.call(reset("g1"), DEADLINE)
+    assert isinstance(answer, Error)
+    assert ends.records == []
+
+
+async def test_a_close_cancels_the_exchange_that_nobody_waits_for() -> None:
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def exchange(call: Call) -> Answer:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+            return Result({})
+        finally:
+            cancelled.set()
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT)
+        await asked.wait()
+        ends.pipe.hang_up()
+        await ends.over()
+        assert cancelled.is_set()
+
+
+async def test_a_close_lets_what_is_in_flight_finish() -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def exchange(call: Call) -> Answer:
+        asked.set()
+        await release.wait()
+        return Result({})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT)
+        await asked.wait()
+        ours = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        closing = asyncio.ensure_future(ends.link.close(1001, "bye", drain=DEADLINE))
+        ends.pipe.feed('[3,"g1",{}]')
+        release.set()
+        await closing
+        assert (await ours, await ends.pipe.sent()) == (Result({}, "g1", "Reset"), '[3,"c1",{}]')
+        assert (ends.pipe.closed and ends.pipe.closed.code) == 1001
+
+
+async def test_a_close_does_not_wait_longer_than_its_drain() -> None:
+    async with wired() as ends:
+        ours = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
+        await ends.pipe.sent()
+        await ends.link.close(1001, "bye", drain=0.01)
+        assert (await ours) == Error("GenericError", "connection closed before the answer", {}, "g1", "Reset")
+
+
+async def test_a_malformed_frame_is_recorded_as_refused() -> None:
+    async with wired() as ends:
+        ends.pipe.feed('[2,"c1","Heartbeat",[]]')
+        assert (await ends.pipe.sent()).startswith('[4,"c1","FormationViolation"')
+        refused, answered = ends.records
+    assert facts(refused)[:5] == ("<", "refused", "", "c1", "FormationViolation")
+    assert refused.note == "frame[3]: expected object, got list"
+    assert (answered.kind, answered.exchange) == ("error", refused.exchange)
+
+
+async def test_a_flood_of_malformed_frames_closes_the_socket() -> None:
+    async with wired(limits=Limits(malformed=2)) as ends:
+        ends.pipe.feed("a", "b", "c", "d")
+        closed = await ends.over()
+    assert (closed.code, closed.reason) == (1002, "more than 2 malformed frames in a row")
+    assert [r.raw for r in ends.records] == [b"a", b"b", b"c"]
+
+
+async def test_a_reason_is_cut_to_what_a_close_frame_can_hold() -> None:
+    async with wired() as ends:
+        await ends.link.close(1008, "ü" * 100)
+        assert ends.pipe.closed
+        assert len(ends.pipe.closed.reason.encode()) == 122
+
+
+async def test_a_peer_that_takes_no_part_in_the_closing_handshake_is_left_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(code: int, reason: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("gateway.link.CLOSE_GRACE", 0.01)
+    async with wired() as ends:
+        monkeypatch.setattr(ends.pipe, "close", hang)
+        ends.link.end(1008, "replaced")
+        assert (await ends.over()).reason == "replaced"
+
+
+async def test_frames_after_the_end_are_not_looked_at() -> None:
+    async with wired() as ends:
+        ends.link.end(1008, "replaced")
+        ends.pipe.feed(HEARTBEAT)
+        await ends.over()
+    assert ends.records == []

@@ -1,0 +1,205 @@
+"""gateway.rpc: one end of an OCPP-J connection, without the connection."""
+
+import pytest
+
+from gateway.exchange import Ids
+from gateway.rpc import BINARY, REMEMBERED, Answered, Ended, Event, Limits, Malformed, Received, Send, Serve, Session
+from translations.errors import GenericError
+from translations.messages import Call, Error, Result, Side
+
+HEARTBEAT = '[2,"c1","Heartbeat",{}]'
+
+
+def session(**limits: int) -> Session:
+    return Session(Ids(), "CP-1", Side.CENTRAL_SYSTEM, Limits(**limits))
+
+
+def call(call_id: str) -> Call:
+    return Call("Reset", {"type": "Soft"}, call_id, side=Side.CHARGE_POINT)
+
+
+def frames(events: list[Event]) -> list[bytes]:
+    return [event.data for event in events if isinstance(event, Send)]
+
+
+def fates(events: list[Event]) -> list[str]:
+    return [event.fate for event in events if isinstance(event, Received)]
+
+
+def test_an_incoming_call_is_served_under_an_id_of_the_gateway() -> None:
+    received, serve = session().receive(HEARTBEAT, 1.0)
+    assert isinstance(received, Received)
+    assert isinstance(serve, Serve)
+    assert received.message.id == "c1"
+    assert serve.call == Call("Heartbeat", {}, received.exchange, "CP-1", Side.CENTRAL_SYSTEM)
+
+
+def test_an_answer_goes_out_under_the_id_of_the_wire() -> None:
+    one = session()
+    one.receive(HEARTBEAT, 1.0)
+    (send,) = one.answer(Result({"currentTime": "now"}, "other"), 2.0)
+    assert isinstance(send, Send)
+    assert (send.data, send.message.action, send.since) == (b'[3,"c1",{"currentTime":"now"}]', "Heartbeat", 1.0)
+
+
+def test_an_error_goes_out_as_a_callerror() -> None:
+    one = session()
+    one.receive(HEARTBEAT, 1.0)
+    assert frames(one.answer(Error("InternalError", "away"), 2.0)) == [b'[4,"c1","InternalError","away",{}]']
+
+
+def test_a_numeric_id_is_echoed_as_a_number() -> None:
+    one = session()
+    one.receive('[2,7,"Heartbeat",{}]', 1.0)
+    assert frames(one.answer(Result({}), 2.0)) == [b"[3,7,{}]"]
+
+
+def test_a_second_incoming_call_waits_for_the_answer_to_the_first() -> None:
+    one = session()
+    one.receive(HEARTBEAT, 1.0)
+    (received,) = one.receive('[2,"c2","Authorize",{}]', 2.0)
+    send, serve = one.answer(Result({}), 3.0)
+    assert isinstance(received, Received)
+    assert isinstance(serve, Serve)
+    assert serve.call.id == received.exchange
+    assert frames([send, *one.answer(Result({}), 4.0)]) == [b'[3,"c1",{}]', b'[3,"c2",{}]']
+
+
+def test_more_unanswered_calls_than_the_limit_are_refused() -> None:
+    one = session(queued=1)
+    one.receive(HEARTBEAT, 1.0)
+    one.receive('[2,"c2","Heartbeat",{}]', 1.0)
+    events = one.receive('[2,"c3","Heartbeat",{}]', 1.0)
+    assert frames(events) == [b'[4,"c3","GenericError","expected at most 1 unanswered calls, got one more",{}]']
+    assert one.refused == 1
+
+
+def test_answering_what_was_not_asked_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(RuntimeError, match="expected a call to answer"):
+        session().answer(Result({}), 1.0)
+
+
+def test_only_one_call_of_ours_is_in_flight() -> None:
+    one = session()
+    assert frames(one.call(call("g1"), 1.0)) == [b'[2,"g1","Reset",{"type":"Soft"}]']
+    assert one.call(call("g2"), 1.0) == []
+    assert one.waiting == 1
+    events = one.receive('[3,"g1",{}]', 2.0)
+    assert frames(events) == [b'[2,"g2","Reset",{"type":"Soft"}]']
+
+
+def test_calls_of_both_sides_cross() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    one.receive(HEARTBEAT, 1.0)
+    assert Answered(Result({}, "g1", "Reset")) in one.receive('[3,"g1",{}]', 2.0)
+    assert frames(one.answer(Result({}), 3.0)) == [b'[3,"c1",{}]']
+
+
+def test_an_answer_knows_the_action_and_the_time_of_its_call() -> None:
+    one = session()
+    one.call(call("g1"), 1.5)
+    received, answered = one.receive('[4,"g1","NotSupported","no",{}]', 2.0)
+    error = Error("NotSupported", "no", {}, "g1", "Reset")
+    assert (received, answered) == (Received(error, "g1", 1.5), Answered(error))
+
+
+def test_waiting_calls_are_bounded() -> None:
+    one = session(waiting=1)
+    one.call(call("g1"), 1.0)
+    one.call(call("g2"), 1.0)
+    with pytest.raises(GenericError, match="expected at most 1 waiting calls, got one more"):
+        one.call(call("g3"), 1.0)
+
+
+def test_a_call_that_is_given_up_makes_room_for_the_next() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    one.call(call("g2"), 1.0)
+    assert frames(one.forget("g1", 2.0)) == [b'[2,"g2","Reset",{"type":"Soft"}]']
+
+
+def test_a_waiting_call_that_is_given_up_is_never_sent() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    one.call(call("g2"), 1.0)
+    assert one.forget("g2", 2.0) == []
+    assert frames(one.receive('[3,"g1",{}]', 3.0)) == []
+
+
+def test_a_late_answer_is_dropped_and_counted() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    one.forget("g1", 2.0)
+    assert one.receive('[3,"g1",{}]', 3.0) == [Received(Result({}, "g1", "Reset"), "g1", 1.0, "late")]
+    assert one.late == 1
+
+
+def test_a_double_answer_is_dropped_and_counted() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    one.receive('[3,"g1",{}]', 2.0)
+    assert fates(one.receive('[3,"g1",{}]', 3.0)) == ["double"]
+    assert one.double == 1
+
+
+def test_an_answer_to_nothing_is_dropped_and_never_answered() -> None:
+    one = session()
+    assert one.receive('[3,"zz",{}]', 1.0) == [Received(Result({}, "zz"), "", None, "unknown")]
+    assert one.unknown == 1
+
+
+def test_only_the_last_calls_given_up_are_remembered() -> None:
+    one = session()
+    for i in range(REMEMBERED + 1):
+        one.call(call(f"g{i}"), 1.0)
+        one.forget(f"g{i}", 1.0)
+    assert fates(one.receive('[3,"g0",{}]', 2.0) + one.receive('[3,"g1",{}]', 2.0)) == ["unknown", "late"]
+
+
+def test_a_malformed_call_is_answered_where_its_id_is_readable() -> None:
+    malformed, send = session().receive('[2,"c1","Heartbeat",7]', 1.0)
+    assert isinstance(malformed, Malformed)
+    assert isinstance(send, Send)
+    assert send.data == b'[4,"c1","FormationViolation","frame[3]: expected object, got integer",{}]'
+    assert malformed.exchange == send.exchange
+
+
+@pytest.mark.parametrize("frame", ["nonsense", "{}", '[2,null,"A",{}]', '[5,"1","A",{}]', '[3,"1",7]', '[4,"1"]'])
+def test_other_malformed_frames_are_not_answered(frame: str) -> None:
+    one = session()
+    (event,) = one.receive(frame, 1.0)
+    assert isinstance(event, Malformed)
+    assert one.malformed == 1
+
+
+def test_a_malformed_answer_is_an_error_for_the_call_it_means() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    _, answered = one.receive('[3,"g1",[]]', 2.0)
+    text = "expected an answer, got a malformed frame: frame[2]: expected object, got list"
+    assert answered == Answered(Error("InternalError", text, {}, "g1", "Reset"))
+
+
+def test_a_flood_of_malformed_frames_ends_the_session() -> None:
+    one = session(malformed=2)
+    assert [len(one.receive("nonsense", 1.0)) for _ in range(2)] == [1, 1]
+    assert one.receive("nonsense", 1.0)[-1] == Ended("more than 2 malformed frames in a row")
+
+
+def test_a_good_frame_ends_the_row_of_malformed_ones() -> None:
+    one = session(malformed=1)
+    for _ in range(5):
+        assert not [e for e in one.receive("nonsense", 1.0) + one.receive('[3,"x",{}]', 1.0) if isinstance(e, Ended)]
+
+
+@pytest.mark.parametrize("frame", ["", b""])
+def test_an_empty_frame_is_a_keep_alive(frame: str | bytes) -> None:
+    assert session().receive(frame, 1.0) == []
+
+
+def test_a_binary_frame_is_read_and_marked() -> None:
+    received, serve = session().receive(HEARTBEAT.encode(), 1.0)
+    assert isinstance(received, Received)
+    assert isinstance(serve, Serve)
+    assert received.message.remarks == serve.call.remarks == (BINARY,)

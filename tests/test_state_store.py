@@ -1,0 +1,182 @@
+"""gateway.state.store: what comes back after a restart, and what is said of a file that cannot be used."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gateway.roster import Charger, Registration
+from gateway.state.store import FORMAT, StateError, StateStore, row
+from translations.messages import Version
+
+FULL = Charger(
+    "Cp-1",
+    "soap",
+    Version.V15,
+    last_seen=1_714_564_800.25,
+    peer="192.0.2.1:4000",
+    callback="http://192.0.2.1:8080/",
+    boot={"chargePointVendor": "Größe ⚡", "chargePointModel": "A1"},
+    registration=Registration.PENDING,
+    interval=300,
+)
+BARE = Charger("DC-2", "json")
+
+Open = Callable[[], StateStore]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Open]:
+    """Opens the file, again and again; closes it in the end."""
+    with ExitStack() as stack:
+
+        def open_one() -> StateStore:
+            store = StateStore(path)
+            stack.callback(store.close)
+            store.open()
+            return store
+
+        yield open_one
+
+
+def sql(path: Path, text: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(text)
+
+
+# --- round trip
+
+
+def test_what_was_saved_comes_back(store: Open) -> None:
+    first = store()
+    first.save([row(FULL), row(BARE)])
+    first.close()
+    assert store().load() == [FULL, BARE]
+
+
+def test_a_new_file_knows_nobody(store: Open) -> None:
+    assert store().load() == []
+
+
+def test_a_charger_is_saved_once_however_its_identity_is_spelt(store: Open) -> None:
+    state = store()
+    state.save([row(FULL)])
+    state.save([row(Charger("CP-1", "json"))])
+    assert [charger.wire for charger in state.load()] == ["json"]
+
+
+def test_numbers_keep_their_digits(store: Open) -> None:
+    state = store()
+    state.save([row(Charger("CP-1", boot={"vendorFactor": Decimal("1.10"), "vendorCount": 3}))])
+    assert str(state.load()[0].boot) == str({"vendorFactor": Decimal("1.10"), "vendorCount": 3})
+
+
+def test_what_was_true_when_the_row_was_made_is_saved(store: Open) -> None:
+    charger = Charger("CP-1", boot={"chargePointVendor": "Volt"})
+    made = row(charger)
+    charger.boot = charger.boot and charger.boot | {"chargePointVendor": "Ampere"}
+    state = store()
+    state.save([made])
+    assert state.load()[0].boot == {"chargePointVendor": "Volt"}
+
+
+def test_all_rows_are_saved_or_none(store: Open) -> None:
+    state = store()
+    with pytest.raises(StateError, match="cannot be written"):
+        state.save([row(FULL), (None,) * 9])
+    assert state.load() == []
+    state.save([row(FULL)])  # and the next is not in the way
+    assert len(state.load()) == 1
+
+
+# --- the file
+
+
+def test_only_the_owner_may_read_the_file(store: Open, path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store().save([row(FULL)])
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+def test_the_file_has_the_current_format(store: Open, path: Path) -> None:
+    store().close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+
+
+def test_a_file_of_a_newer_gateway_is_refused(store: Open, path: Path) -> None:
+    sql(path, f"PRAGMA user_version = {FORMAT + 1}")
+    with pytest.raises(StateError) as refused:
+        store()
+    text = f"{path}: expected format {FORMAT} or older, got {FORMAT + 1}, written by a newer gateway"
+    assert str(refused.value) == text
+
+
+def test_a_file_that_is_no_database_is_refused(store: Open, path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to look at" * 100)
+    with pytest.raises(StateError) as refused:
+        store()
+    assert str(refused.value) == f"{path}: cannot be used as the state file: file is not a database"
+    assert path.read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DROP TABLE chargers",
+        "UPDATE chargers SET boot = '{\"half'",
+        "UPDATE chargers SET version = '9.9'",
+        "UPDATE chargers SET registration = 'Perhaps'",
+        "ALTER TABLE chargers ADD COLUMN more TEXT",
+    ],
+)
+def test_a_damaged_file_is_refused(store: Open, path: Path, damage: str) -> None:
+    state = store()
+    state.save([row(FULL)])
+    state.close()
+    sql(path, damage)
+    with pytest.raises(StateError, match=f"^{path}: cannot be read as the state file: "):
+        store().load()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    missing = StateStore(tmp_path / "nowhere" / "state.db")
+    with pytest.raises(StateError, match=r"nowhere/state\.db: cannot be used as the state file: .*[Nn]o such file"):
+        missing.open()
+    missing.close()
+
+
+def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"cannot be used as the state file: .*[Ii]s a directory"):
+        StateStore(tmp_path).open()
+
+
+def test_a_file_that_another_holds_cannot_be_written(store: Open, path: Path) -> None:
+    state = store()
+    state._open().execute("PRAGMA busy_timeout = 1")  # not the whole five seconds
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateError, match="cannot be written: database is locked"):
+            state.save([row(FULL)])
+    state.save([row(FULL)])
+
+
+def test_a_closed_file_is_told(store: Open, path: Path) -> None:
+    state = store()
+    state.close()
+    state.close()
+    with pytest.raises(StateError, match=f"^{path}: not open$"):
+        state.load()
