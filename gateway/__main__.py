@@ -1,0 +1,5 @@
+"""`python -m gateway` is `ocpp-gateway`."""
+
+from gateway.cli import main
+
+main()

@@ -1,0 +1,317 @@
+"""The only wiring: puts the doors, the router, the backends and the stores together, and takes them apart in order."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+
+from gateway.backends.embedded import EmbeddedBackend
+from gateway.backends.ocppj import OcppjBackend
+from gateway.chargers.callbacks import SoapCalls
+from gateway.chargers.ocppj import JsonDoor, refuse_http
+from gateway.chargers.soap import SoapDoor
+from gateway.config import Config, ConfigError, Embedded, Server
+from gateway.exchange import Ids
+from gateway.greeting import GREETING
+from gateway.inspector.api import admin_app
+from gateway.link import Limits, Link
+from gateway.listener import Listener
+from gateway.log import MessageLog, configure
+from gateway.metrics import Metrics
+from gateway.roster import Roster
+from gateway.router import BOOT, BY_HAND, Router
+from gateway.state.store import StateError, StateStore, row
+from gateway.traffic.record import Record
+from gateway.traffic.store import TrafficStore
+from translations.messages import Answer, Call, Result, Side, Version
+
+FOLLOW = 0.5  # seconds between two looks of those who watch the traffic
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+GRACE = 1.0  # seconds for answers to be written when those who should have given them are gone
+TICK = 1.0  # seconds between two looks at silent chargers and unsaved changes
+logger = structlog.get_logger("gateway")
+
+
+class Gateway:
+    """One running gateway. `start`, then `stop`; everything in between happens by itself."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.ids = Ids()
+        self.roster = Roster(config.presence)
+        self.state = StateStore(config.state.path)
+        self.traffic = TrafficStore(config.traffic.path, config.traffic.queue, config.traffic.keep)
+        self.metrics = Metrics(self._gauges)
+        self._message_log = MessageLog(config.log)
+        self.router = Router(config, self.roster, self.ids)
+        self.backends: dict[str, OcppjBackend | EmbeddedBackend] = {}
+        self.soap_calls = SoapCalls(config, self.tap, self.ids)
+        limits = Limits(malformed=config.server.malformed_limit)
+        self.json_door = JsonDoor(self, self.tap, self.ids, limits)
+        self.soap_door = SoapDoor(self.router.up, self.roster, self.tap, self.ids, config.server)
+        self._servers: list[Listener] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._saving: str = ""
+        self.stopping = False
+        self._stop = asyncio.Event()
+
+    # --- what the doors tell
+
+    def tap(self, record: Record) -> None:
+        """Take every message that crosses a wire."""
+        self.metrics(record)
+        self._message_log(record)
+        if self.config.traffic.enabled:
+            self.traffic.record(record)
+
+    def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
+        """A JSON charger's socket is open."""
+        self.roster.linked(identity, link, peer, Version(version))
+        logger.info("charger.connected", charger=identity, peer=peer, version=version)
+
+    def departed(self, identity: str, link: Link) -> None:
+        """A JSON charger's socket is gone."""
+        self.roster.unlinked(identity, link)
+        logger.info("charger.disconnected", charger=identity)
+
+    async def exchange(self, call: Call) -> Answer:
+        """Answer a JSON charger's call."""
+        return await self.router.up(call)
+
+    async def command(self, backend: str, call: Call) -> Answer:
+        """Make a backend's call to a charger."""
+        charger = self.roster.get(call.identity)
+        over_soap = charger is not None and charger.wire == "soap"
+        timeout = self.config.callbacks.timeout if over_soap else self.config.server.answer_timeout
+        return await self.router.down(backend, call, timeout)
+
+    async def by_hand(self, call: Call, timeout: float) -> Answer:
+        """Make a person's call to a charger."""
+        return await self.router.down(BY_HAND, replace(call, side=Side.CHARGE_POINT), timeout)
+
+    # --- life
+
+    async def start(self) -> None:
+        """Open everything, doors last. Raises StateError or OSError."""
+        await asyncio.to_thread(self.state.open)
+        known = await asyncio.to_thread(self.state.load)
+        if self.config.traffic.enabled:
+            self.traffic.open()
+        await self._open_backends()
+        self.router.connect(self.backends)
+        self.roster.watch(self.soap_calls.adopt)
+        self.roster.restore(known)
+        await self._open_doors()
+        self._tasks.append(asyncio.create_task(self._tick()))
+        # What is here now stays. A full collection over thousands of idle connections would stop the loop for a third of a
+        # second, and nothing in the gateway lives in cycles for long; the young generations are collected as ever.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 50, 100_000)
+
+    async def stop(self) -> None:
+        """Close the doors, let what is in flight finish within `server.drain`, then close what stood behind them."""
+        self.stopping = True
+        self._stop.set()
+        loop, drain = asyncio.get_running_loop(), self.config.server.drain
+        over = loop.time() + drain
+        await asyncio.gather(*self._tasks)  # not cancelled: a thread that saves cannot be
+        await self.json_door.close(drain)
+        doors = [asyncio.create_task(server.stop(2 * drain + GRACE)) for server in self._servers]
+        if doors:
+            await asyncio.wait(doors, timeout=max(over - loop.time(), 0))
+        # A backend that is closed answers what still waits for it with an error: every request ends in an envelope.
+        await asyncio.gather(*(backend.close() for backend in self.backends.values()))
+        await asyncio.gather(*doors)
+        await self.soap_calls.close()
+        await self._save()
+        await asyncio.to_thread(self.state.close)
+        if self.config.traffic.enabled:
+            await asyncio.to_thread(self.traffic.close)
+
+    async def _open_backends(self) -> None:
+        for config in self.config.backends:
+            options: dict[str, Any] = {"malformed_limit": self.config.server.malformed_limit, "drain": self.config.server.drain}
+            if isinstance(config, Embedded):
+                embedded = EmbeddedBackend(config, self.command, self.tap, self.ids, **options)
+                await embedded.start()
+                self.backends[config.name] = embedded
+                continue
+            if config.announce:
+                options |= {"on_open": self._announcement, "on_announced": self._announced}
+            self.backends[config.name] = OcppjBackend(config, self.command, self.tap, self.ids, **options)
+
+    def _announcement(self, identity: str) -> Call | None:
+        charger = self.roster.get(identity)
+        if charger is None or charger.boot is None:
+            return None
+        return Call(BOOT, charger.boot, self.ids(), charger.identity)
+
+    def _announced(self, identity: str, answer: Answer) -> None:
+        charger = self.roster.get(identity)
+        if charger is not None and isinstance(answer, Result):
+            self.router.registered(charger, answer)
+
+    async def _open_doors(self) -> None:
+        config = self.config
+        doors = Starlette(
+            routes=[
+                Route("/soap", self.soap_door),
+                Route("/soap/{rest:path}", self.soap_door),
+                WebSocketRoute("/soap", self.soap_door),
+                WebSocketRoute("/soap/{rest:path}", self.soap_door),
+                WebSocketRoute("/ocpp/{identity:path}", self.json_door),
+                Route("/ocpp/{identity:path}", refuse_http, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]),
+                Route("/{rest:path}", _elsewhere, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]),
+            ]
+        )
+        admin = admin_app(
+            config=config,
+            roster=self.roster,
+            call=self.by_hand,
+            traffic=config.traffic.path if config.traffic.enabled else None,
+            ready=self._not_ready,
+            metrics=self.metrics.text,
+            follow=self._follow,
+        )
+        self._servers = [
+            Listener(
+                doors,
+                config.server.host,
+                config.server.port,
+                (config.server.ping_interval, config.server.ping_timeout),
+                config.server.body_limit,
+            ),
+            Listener(admin, config.admin.host, config.admin.port),
+        ]
+        for server in self._servers:
+            await server.start()
+        if config.server.host not in _ANYWHERE or config.server.public_url:
+            self.soap_calls.sender = f"{self.url}/soap"
+        else:
+            reason = "server.host is no address that chargers can reach: set server.public_url to tell them one"
+            logger.warning("gateway.nameless", reason=reason)
+
+    @property
+    def url(self) -> str:
+        """The address of the doors, without a path."""
+        return self.config.server.model_copy(update={"port": self.ports[0]}).url
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The ports that the doors and the admin door really have."""
+        first, second = (server.port for server in self._servers)
+        return first, second
+
+    async def _follow(self) -> bool:
+        await asyncio.sleep(FOLLOW)
+        return not self.stopping
+
+    def _not_ready(self) -> list[str]:
+        reasons = ["stopping"] if self.stopping else []
+        if self.config.traffic.enabled and self.traffic.fault:
+            reasons.append(f"traffic log: {self.traffic.fault}")
+        if self._saving:
+            reasons.append(f"state: {self._saving}")
+        return reasons
+
+    # --- by and by
+
+    async def _tick(self) -> None:
+        while not await self._over(TICK):
+            self.roster.sweep()
+            await self._save()
+
+    async def _over(self, seconds: float) -> bool:
+        """Whether the gateway stops within so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        return self.stopping
+
+    async def _save(self) -> None:
+        changed = self.roster.changes()
+        if not changed:
+            return
+        try:
+            await asyncio.to_thread(self.state.save, [row(charger) for charger in changed])
+            self._saving = ""
+        except StateError as error:
+            if not self._saving:
+                logger.error("state.unwritable", reason=str(error))
+            self._saving = str(error)
+            self.roster.unsaved(changed)
+
+    def _gauges(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
+        chargers = Counter((charger.wire, str(charger.state)) for charger in self.roster)
+        proper = [b.backend if isinstance(b, EmbeddedBackend) else b for b in self.backends.values()]
+        return {
+            "ocpp_gateway_chargers": {(wire, state): n for (wire, state), n in chargers.items()},
+            "ocpp_gateway_backend_sessions": {(b.name, str(s)): n for b in proper for s, n in b.states().items()},
+            "ocpp_gateway_backend_queue": {(b.name,): b.queued() for b in proper},
+            "ocpp_gateway_listener_dropped_total": {(b.name,): b.dropped for b in proper},
+            "ocpp_gateway_traffic_queue": {(): self.traffic.depth},
+            "ocpp_gateway_traffic_shed_total": {(): self.traffic.shed},
+        }
+
+
+_elsewhere = PlainTextResponse(
+    "there is nothing here: SOAP chargers POST to /soap, JSON chargers open a WebSocket at /ocpp/{identity}\n", status_code=404
+)
+
+
+def run(config: Config, path: Path | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit code."""
+    configure(config.log)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(config, path))
+    except (ConfigError, StateError, OSError) as error:
+        logger.error("gateway.failed", reason=str(error))
+        return 1
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(config: Config, path: Path | None) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = Gateway(config)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(gateway.stop)
+        await gateway.start()
+        _greet(gateway, path)
+        await stop.wait()
+        logger.info("gateway.stopping", drain=f"{config.server.drain:g} s")
+    logger.info("gateway.stopped")
+    return 0
+
+
+def _greet(gateway: Gateway, path: Path | None) -> None:
+    config = gateway.config
+    logger.info("gateway.started", configuration=str(path or "embedded defaults"), backends=", ".join(gateway.backends))
+    admin_port = gateway.ports[1]
+    url = gateway.url
+    socket_url = url.replace("http", "ws", 1)
+    admin = Server(host=config.admin.host, port=admin_port).url
+    sys.stdout.write(GREETING.format(url=url, socket=socket_url, admin=admin))
+    sys.stdout.flush()

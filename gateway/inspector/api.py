@@ -1,0 +1,83 @@
+"""The application behind the admin port: every door, and the guard before them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.config import Config
+from gateway.inspector.calls import Calls, MakeCall
+from gateway.inspector.chargers import Chargers
+from gateway.inspector.guard import EncodedPath, Guard, Hardened, token
+from gateway.inspector.log import Log
+from gateway.inspector.pages import Pages
+from gateway.inspector.replies import TEXT, failed, refused
+from gateway.inspector.stream import Follow, Stream, pause
+from gateway.inspector.traffic import Traffic
+from gateway.roster import Roster
+
+
+def admin_app(
+    *,
+    config: Config,
+    roster: Roster,
+    call: MakeCall,
+    traffic: Path | None,
+    ready: Callable[[], list[str]],
+    metrics: Callable[[], bytes],
+    follow: Follow = pause,
+) -> Starlette:
+    """The application. `traffic` is the log's file, None where none is kept. Raises ConfigError for an empty token."""
+    guard = Middleware(Guard, host=config.admin.host, token=token(config.admin))
+    app = Starlette(
+        routes=[
+            *_api(config, roster, call, Log(traffic), follow),
+            *_pages(Pages()),
+            *_probes(ready, metrics),
+        ],
+        middleware=[Middleware(Hardened), Middleware(EncodedPath), guard],
+        exception_handlers={HTTPException: refused, Exception: failed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _api(config: Config, roster: Roster, call: MakeCall, log: Log, follow: Follow) -> list[Route]:
+    chargers, traffic = Chargers(roster), Traffic(log)
+    calls = Calls(roster, call, config.callbacks.timeout)
+    return [
+        Route("/api/v1/chargers", chargers.all),
+        Route("/api/v1/chargers/{identity}", chargers.one),
+        Route("/api/v1/chargers/{identity}/calls/{action}", calls.make, methods=["POST"]),
+        Route("/api/v1/traffic", traffic.all),
+        Route("/api/v1/traffic/stream", Stream(log, follow), methods=["GET"]),
+        Route("/api/v1/traffic/{id}", traffic.one),
+    ]
+
+
+def _pages(pages: Pages) -> list[Route]:
+    return [
+        Route("/", pages.index),
+        Route("/docs", pages.docs),
+        Route("/static/{name}", pages.file),
+        Route("/api/openapi.json", pages.description),
+    ]
+
+
+def _probes(ready: Callable[[], list[str]], metrics: Callable[[], bytes]) -> list[Route]:
+    async def healthz(request: Request) -> Response:
+        return Response("ok\n", media_type=TEXT)
+
+    async def readyz(request: Request) -> Response:
+        reasons = ready()
+        return Response("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200, media_type=TEXT)
+
+    async def measured(request: Request) -> Response:
+        return Response(metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", measured)]

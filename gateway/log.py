@@ -1,0 +1,137 @@
+"""What is told on stderr: for people in a terminal, as JSON where a machine reads it. Names no secret and no idTag."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+from gateway.config import Log
+from gateway.traffic.record import CHARGER_LEG, Record
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_ENCODER = msgspec.json.Encoder(enc_hook=repr)
+
+
+def configure(config: Log, stream: TextIO = sys.stderr) -> None:
+    """Set up structlog, and send what libraries log through it."""
+    level = _LEVELS[config.level]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _printable,
+    ]
+    renderer: list[Any] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+        if as_json(config)
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(),
+                pad_event_to=24,
+                exception_formatter=structlog.dev.plain_traceback,  # the usual one shows local variables: payloads, passwords
+            )
+        ]
+    )
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, *renderer]))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def as_json(config: Log) -> bool:
+    """Whether lines are JSON."""
+    return config.format == "json"
+
+
+def _json(event: Any, **_: Any) -> str:
+    return _ENCODER.encode(event).decode()
+
+
+def _printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """No peer's text may steer the terminal."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and key != "exception":
+            event[key] = value.encode("unicode_escape").decode()
+    return event
+
+
+class MessageLog:
+    """A tap that tells of each exchange in one line at `info`, of each message at `debug`.
+
+    Written by hand, since it is on the way of every message: `<` came from that leg, `>` went to it.
+    """
+
+    def __init__(self, config: Log, stream: TextIO = sys.stderr) -> None:
+        self._level = _LEVELS[config.level]
+        self._json = as_json(config)
+        self._stream = stream
+
+    def __call__(self, record: Record) -> None:
+        # A refused envelope is always answered, and told of there.
+        answered = record.leg == CHARGER_LEG and record.kind != "call" and (record.kind, record.wire) != ("refused", "soap")
+        bad = record.outcome not in ("ok", "")
+        level = logging.WARNING if bad and answered else logging.INFO if answered else logging.DEBUG
+        if level < self._level:
+            return
+        self._stream.write(_line_json(record, level) if self._json else _line(record, level))
+
+
+def _facts(record: Record) -> list[str]:
+    facts = [record.wire, record.version, record.kind]
+    if record.outcome:
+        facts.append(record.outcome)
+    if record.latency is not None:
+        facts.append(f"{record.latency * 1000:.1f} ms")
+    if record.remarks:
+        facts.append(f"{len(record.remarks)} remarks")
+    return [fact for fact in facts if fact]
+
+
+def _stamp(at: float) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at * 1000) % 1000:03}Z"
+
+
+def _line(record: Record, level: int) -> str:
+    charger = record.charger or "?"
+    text = f"{charger} {record.direction} {record.action or '?'} {record.leg} {' '.join(_facts(record))} {record.exchange}"
+    if record.note:
+        text += f" : {record.note}"
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
+    return f"{_stamp(record.at)} [{logging.getLevelName(level).lower():7}] {text}\n"
+
+
+def _line_json(record: Record, level: int) -> str:
+    said = {
+        "event": "message",
+        "level": logging.getLevelName(level).lower(),
+        "timestamp": _stamp(record.at),
+        "charger": record.charger,
+        "direction": record.direction,
+        "leg": record.leg,
+        "wire": record.wire,
+        "version": record.version,
+        "kind": record.kind,
+        "action": record.action,
+        "outcome": record.outcome,
+        "exchange": record.exchange,
+        "ms": None if record.latency is None else round(record.latency * 1000, 1),
+        "remarks": len(record.remarks),
+        "note": record.note,
+    }
+    if all(value.isprintable() for value in said.values() if isinstance(value, str)):
+        return _ENCODER.encode(said).decode() + "\n"
+    return json.dumps(said, separators=(",", ":")) + "\n"  # ASCII: JSON itself lets some control characters stand

@@ -1,0 +1,173 @@
+"""The doors that show what passed: filters, exchanges, and what peers may have put in."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+import jsonschema_rs
+import pytest
+from starlette.exceptions import HTTPException
+
+from gateway.inspector import log
+from gateway.inspector.filters import LISTED
+from gateway.inspector.pages import openapi
+from gateway.traffic import export, query
+from tests.admin import ANSWER, CALL, FAILED, SENT, admin, write
+
+ALL = (CALL, SENT, ANSWER, FAILED)
+HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\x9b\u202e\u2028"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write(tmp_path / "traffic.db", *ALL)
+    return tmp_path / "traffic.db"
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("", [1, 2, 3, 4]),
+        ("?charger=cp-*", [1, 2, 3]),
+        ("?charger=DC%2F2", [4]),
+        ("?action=authorize", [4]),
+        ("?leg=csms&outcome=ok", [3]),
+        ("?outcome=failed", [4]),
+        ("?remark=lost", [1, 2, 3]),
+        ("?since=2024-05-01T10:00:02Z", [3, 4]),
+        ("?until=2024-05-01T10:00:01Z", [1]),
+        ("?since=1m", []),
+        ("?exchange=x-1", [1, 2, 3]),
+        ("?text=heartbeat", [1]),
+        ("?limit=2", [3, 4]),
+        ("?after=1&limit=2", [2, 3]),
+        ("?after=4", []),
+        ("?charger=", [1, 2, 3, 4]),
+    ],
+)
+async def test_a_filter_finds(path: Path, asked: str, expected: list[int]) -> None:
+    async with admin(path) as ask:
+        found = (await ask(f"/api/v1/traffic{asked}")).json["messages"]
+    assert [message["id"] for message in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "detail"),
+    [
+        ("limit=0", "limit: expected a whole number from 1 to 1000, got 0"),
+        ("limit=1001", "limit: expected a whole number from 1 to 1000, got 1001"),
+        ("limit=ten", "limit: expected a whole number from 1 to 1000, got ten"),
+        ("after=-1", f"after: expected a whole number from 0 to {2**63 - 1}, got -1"),
+        (f"after={2**63}", f"after: expected a whole number from 0 to {2**63 - 1}, got {2**63}"),
+        ("after=²", f"after: expected a whole number from 0 to {2**63 - 1}, got ²"),
+        ("since=soon", 'since: expected a time like "10m" (ago) or "2024-05-01T10:00:00Z", got "soon"'),
+        ("remark=odd", "remark: expected lost, changed, assumed, repaired, got odd"),
+        ("leg=a&leg=b", "leg: expected one value, got 2"),
+        (f"text={'x' * 301}", "text: expected at most 300 characters, got 301"),
+        (
+            "charge=x",
+            "expected the parameters charger, action, leg, outcome, remark, exchange, text, since, until, after, limit,"
+            " got charge",
+        ),
+    ],
+)
+async def test_a_filter_that_is_none_is_refused(path: Path, asked: str, detail: str) -> None:
+    async with admin(path) as ask:
+        reply = await ask(f"/api/v1/traffic?{quote(asked, safe='=&')}")
+    assert (reply.status, reply.json["detail"]) == (400, detail)
+
+
+async def test_a_message_is_told_as_the_export_writes_it(path: Path) -> None:
+    async with admin(path) as ask:
+        found = (await ask("/api/v1/traffic?limit=1&until=2024-05-01T10:00:01Z")).body
+    with contextlib.closing(query.connect_to_read(path)) as connection:
+        row = next(query.messages(connection))
+    assert found == b'{"messages":[' + export.line(export.as_object(row)).rstrip() + b"]}\n"
+
+
+async def test_messages_are_as_the_description_says(path: Path) -> None:
+    write(path, CALL._replace(kind="refused", action="", raw=b"\xff\xfe", canonical=None, outcome="FormationViolation"))
+    validator = jsonschema_rs.validator_for({**openapi(), "$ref": "#/components/schemas/Message"})
+    async with admin(path) as ask:
+        found = (await ask("/api/v1/traffic")).json["messages"]
+    assert len(found) == 5
+    for message in found:
+        validator.validate(message)
+        assert set(message) | {"raw", "rawBase64"} == set(openapi()["components"]["schemas"]["Message"]["properties"])
+
+
+@pytest.mark.parametrize("name", ["1", "2", "x-1"])
+async def test_an_exchange_has_every_message_of_every_leg(path: Path, name: str) -> None:
+    async with admin(path) as ask:
+        found = (await ask(f"/api/v1/traffic/{name}")).json
+    assert found["exchange"] == "x-1"
+    assert [(m["id"], m["leg"], m["direction"]) for m in found["messages"]] == [
+        (1, "charger", "in"),
+        (2, "csms", "out"),
+        (3, "csms", "in"),
+    ]
+
+
+async def test_numbers_in_the_canonical_form_keep_their_digits(path: Path) -> None:
+    write(path, CALL._replace(exchange="x-9", wire="json", raw=b'[2,"a","B",{"n":1.50}]', canonical=None))
+    async with admin(path) as ask:
+        assert b'"canonical":[2,"a","B",{"n":1.50}]' in (await ask("/api/v1/traffic/x-9")).body
+
+
+@pytest.mark.parametrize("name", ["99", "x-99", "..%2f..%2fetc", "%27%20OR%201=1"])
+async def test_an_unknown_exchange_is_not_found(path: Path, name: str) -> None:
+    async with admin(path) as ask:
+        assert (await ask(f"/api/v1/traffic/{name}")).status == 404
+
+
+async def test_hostile_text_stays_text(path: Path) -> None:
+    write(path, CALL._replace(exchange="x-9", charger=HOSTILE, note=HOSTILE, raw=HOSTILE.encode(), canonical=[2, HOSTILE]))
+    async with admin(path) as ask:
+        reply = await ask("/api/v1/traffic/x-9")
+    message = reply.json["messages"][0]
+    assert [message["charger"], message["note"], message["raw"], message["canonical"][1]] == [HOSTILE] * 4
+    assert (reply.headers["Content-Type"], reply.headers["X-Content-Type-Options"]) == ("application/json", "nosniff")
+    assert not [c for c in reply.body.decode().rstrip("\n") if not c.isprintable()]
+
+
+# --- no log
+
+
+@pytest.mark.parametrize("asked", ["/api/v1/traffic", "/api/v1/traffic/1", "/api/v1/traffic/stream"])
+async def test_without_a_log_there_is_no_traffic(asked: str) -> None:
+    async with admin(None) as ask:
+        reply = await ask(asked)
+    assert (reply.status, reply.json["detail"]) == (404, "expected traffic.enabled, no traffic is kept")
+
+
+@pytest.mark.parametrize("asked", ["/api/v1/traffic", "/api/v1/traffic/1", "/api/v1/traffic/stream"])
+async def test_a_log_that_is_not_there_yet_is_told(tmp_path: Path, asked: str) -> None:
+    async with admin(tmp_path / "none.db") as ask:
+        reply = await ask(asked)
+    assert (reply.status, "no traffic log there" in reply.json["detail"]) == (503, True)
+
+
+async def test_a_file_that_is_no_log_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.db").write_bytes(b"no database" * 1000)
+    async with admin(tmp_path / "bad.db") as ask:
+        reply = await ask("/api/v1/traffic")
+    assert (reply.status, reply.json["detail"]) == (503, "the traffic log cannot be read: file is not a database")
+
+
+async def test_a_question_that_takes_too_long_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "DEADLINE", 0.05)
+
+    def endless(connection: sqlite3.Connection) -> object:
+        sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        return connection.execute(sql).fetchone()
+
+    with pytest.raises(HTTPException) as refused:
+        await log.Log(path).read(endless)
+    assert refused.value.status_code == 503
+
+
+def test_the_description_and_the_filters_name_the_same_parameters() -> None:
+    listed = openapi()["paths"]["/api/v1/traffic"]["get"]["parameters"]
+    names = [p["$ref"].rpartition("/")[2] if "$ref" in p else p["name"] for p in listed]
+    assert sorted(names) == sorted(LISTED)
