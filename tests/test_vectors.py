@@ -68,9 +68,7 @@ NARROWING = sorted((VECTORS / "narrowing").glob("*.json"))
 SAID = [path for path in NARROWING if "body" in read(path)]
 REFUSED = [path for path in NARROWING if "refused" in read(path)]
 
-each_pair = pytest.mark.parametrize(
-    "pair", PAIRS, ids=[str(p.xml_path.relative_to(VECTORS).with_suffix("")) for p in PAIRS]
-)
+each_pair = pytest.mark.parametrize("pair", PAIRS, ids=[str(p.xml_path.relative_to(VECTORS).with_suffix("")) for p in PAIRS])
 each_narrowed = pytest.mark.parametrize("path", SAID, ids=[p.stem for p in SAID])
 each_refused = pytest.mark.parametrize("path", REFUSED, ids=[p.stem for p in REFUSED])
 
@@ -154,9 +152,7 @@ def left(remarks: tuple[Remark, ...]) -> list[tuple[str, str]]:
 
 def down(pair: Vector) -> soap.Written:
     expected = pair.expected
-    return written(
-        expected["frame"], pair.version, SIDES[pair.service], pair.action, expected.get("identity", "CP-0001")
-    )
+    return written(expected["frame"], pair.version, SIDES[pair.service], pair.action, expected.get("identity", "CP-0001"))
 
 
 def action_of(case: dict[str, Any]) -> str:

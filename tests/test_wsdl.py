@@ -33,9 +33,7 @@ each_contract = pytest.mark.parametrize(
 
 READING_15 = {
     "connectorId": 1,
-    "values": [
-        {"timestamp": "2024-05-01T10:00:00Z", "value": [{"_value_1": "230", "measurand": "Voltage", "unit": "Volt"}]}
-    ],
+    "values": [{"timestamp": "2024-05-01T10:00:00Z", "value": [{"_value_1": "230", "measurand": "Voltage", "unit": "Volt"}]}],
 }
 READING_16 = {
     "connectorId": 1,
@@ -91,18 +89,14 @@ def test_embedded_schema_compiles(version: str, service: str, namespace: str, op
 
 
 @each_contract
-def test_only_versions_after_1_2_name_the_response_action(
-    version: str, service: str, namespace: str, operations: int
-) -> None:
+def test_only_versions_after_1_2_name_the_response_action(version: str, service: str, namespace: str, operations: int) -> None:
     for operation in etree.parse(contract(version, service)).iterfind(f"{WSDL}portType/{WSDL}operation"):
         (output,) = operation.iterfind(f"{WSDL}output")
         expected = None if version == "1.2" else f"/{operation.get('name')}Response"
         assert output.get(WSAW_ACTION) == expected
 
 
-@pytest.mark.parametrize(
-    ("version", "service", "operation", "fields"), MESSAGES, ids=[f"{m[0]}-{m[2]}" for m in MESSAGES]
-)
+@pytest.mark.parametrize(("version", "service", "operation", "fields"), MESSAGES, ids=[f"{m[0]}-{m[2]}" for m in MESSAGES])
 def test_message_built_by_zeep_is_valid(version: str, service: str, operation: str, fields: dict[str, object]) -> None:
     path = contract(version, service)
     client = zeep.Client(str(path))

@@ -38,6 +38,9 @@ class Pipe:
         self.outbox: asyncio.Queue[str] = asyncio.Queue()
         self.closed: Closed | None = None
 
+    def send_now(self, data: str | bytes, /) -> bool:
+        return False
+
     async def send(self, data: str | bytes, /) -> None:
         if self.closed:
             raise self.closed

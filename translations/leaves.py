@@ -149,10 +149,19 @@ def _sure_timestamp(text: str, slot: "Slot", step: Step) -> str:
         return text
     repaired = quirks.timestamp(text)
     if repaired is None:
-        raise TypeConstraintViolation(step.text(f"expected a date and time, got {shown(text)}", slot.name))
-    kind = Kind.ASSUMED if repaired[1].startswith("no zone") else Kind.REPAIRED
-    step.note(kind, f"{repaired[1]}: {shown(text)}", "quirks.timestamp", slot.name)
+        return _received(text, slot, step)
+    if repaired[0] != text:
+        kind = Kind.ASSUMED if repaired[1].startswith("no zone") else Kind.REPAIRED
+        step.note(kind, f"{repaired[1]}: {shown(text)}", "quirks.timestamp", slot.name)
     return repaired[0]
+
+
+def _received(text: str, slot: "Slot", step: Step) -> str:
+    """The time of receipt for a date that cannot be (seen: 2022-02-29). A charger's message is worth more than its clock."""
+    if not step.received:
+        raise TypeConstraintViolation(step.text(f"expected a date and time, got {shown(text)}", slot.name))
+    step.note(Kind.ASSUMED, f"no date, taken as the time of receipt: {shown(text)}", "quirks.timestamp", slot.name)
+    return step.received
 
 
 def _absent_or_refused(slot: "Slot", step: Step) -> None:

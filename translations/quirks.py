@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 # xs:dateTime with a zone, as RFC 3339 has it: what both wires accept.
+# The 29th of February is left to those who look closer.
 TIMESTAMP = re.compile(
-    r"-?\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)",
+    r"\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
+    r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)",
     re.ASCII,
 )
 INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})", re.ASCII)
 NUMBER = re.compile(DECIMAL.pattern + r"(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d{1,40})\.0*", re.ASCII)
+_ZONE = re.compile(r"Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00", re.ASCII)
 _LOOSE = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
     r"(?P<fraction>\.\d+)?\s*(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?)?",
@@ -64,4 +67,6 @@ def _loose(found: re.Match[str], zone: str) -> tuple[str, str] | None:
         written, what = zone, f"no zone, taken as {zone}"
     elif len(written) in (3, 5):
         written = f"{written[:3]}:{written[3:] or '00'}"
+    if not _ZONE.fullmatch(written.upper()):
+        return None
     return f"{moment.isoformat(timespec='seconds')}{found['fraction'] or ''}{written.upper()}", "hour 24" if hour == 24 else what
