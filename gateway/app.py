@@ -16,6 +16,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from gateway.backends.embedded import EmbeddedBackend
 from gateway.backends.ocppj import OcppjBackend
@@ -37,11 +38,25 @@ from gateway.traffic.record import Record
 from gateway.traffic.store import TrafficStore
 from translations.messages import Answer, Call, Result, Side, Version
 
+GATHER = 0.05  # seconds in which lines of the log are gathered
 FOLLOW = 0.5  # seconds between two looks of those who watch the traffic
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 GRACE = 1.0  # seconds for answers to be written when those who should have given them are gone
 TICK = 1.0  # seconds between two looks at silent chargers and unsaved changes
 logger = structlog.get_logger("gateway")
+
+
+class Doors:
+    """Both doors on one port. The usual address of SOAP chargers is on the way of every message, so it is tried first."""
+
+    def __init__(self, soap: SoapDoor, others: Starlette) -> None:
+        self._soap, self._others = soap, others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/soap":
+            await self._soap(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
 
 
 class Gateway:
@@ -54,7 +69,7 @@ class Gateway:
         self.state = StateStore(config.state.path)
         self.traffic = TrafficStore(config.traffic.path, config.traffic.queue, config.traffic.keep)
         self.metrics = Metrics(self._gauges)
-        self._message_log = MessageLog(config.log)
+        self._message_log = MessageLog(config.log, later=_a_moment_later)
         self.router = Router(config, self.roster, self.ids)
         self.backends: dict[str, OcppjBackend | EmbeddedBackend] = {}
         self.soap_calls = SoapCalls(config, self.tap, self.ids)
@@ -140,6 +155,7 @@ class Gateway:
         await asyncio.to_thread(self.state.close)
         if self.config.traffic.enabled:
             await asyncio.to_thread(self.traffic.close)
+        self._message_log.flush()
 
     async def _open_backends(self) -> None:
         for config in self.config.backends:
@@ -151,6 +167,9 @@ class Gateway:
                 continue
             if config.announce:
                 options |= {"on_open": self._announcement, "on_announced": self._announced}
+            # Nobody behind the doors may take longer than a charger is let wait.
+            timeout = min(config.timeout, self.config.server.answer_timeout)
+            config = config.model_copy(update={"timeout": timeout})
             self.backends[config.name] = OcppjBackend(config, self.command, self.tap, self.ids, **options)
 
     def _announcement(self, identity: str) -> Call | None:
@@ -166,16 +185,19 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         config = self.config
-        doors = Starlette(
-            routes=[
-                Route("/soap", self.soap_door),
-                Route("/soap/{rest:path}", self.soap_door),
-                WebSocketRoute("/soap", self.soap_door),
-                WebSocketRoute("/soap/{rest:path}", self.soap_door),
-                WebSocketRoute("/ocpp/{identity:path}", self.json_door),
-                Route("/ocpp/{identity:path}", refuse_http, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]),
-                Route("/{rest:path}", _elsewhere, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]),
-            ]
+        doors = Doors(
+            self.soap_door,
+            Starlette(
+                routes=[
+                    Route("/soap", self.soap_door),
+                    Route("/soap/{rest:path}", self.soap_door),
+                    WebSocketRoute("/soap", self.soap_door),
+                    WebSocketRoute("/soap/{rest:path}", self.soap_door),
+                    WebSocketRoute("/ocpp/{identity:path}", self.json_door),
+                    Route("/ocpp/{identity:path}", refuse_http, methods=_METHODS),
+                    Route("/{rest:path}", _elsewhere, methods=_METHODS),
+                ]
+            ),
         )
         admin = admin_app(
             config=config,
@@ -266,9 +288,14 @@ class Gateway:
         }
 
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 _elsewhere = PlainTextResponse(
     "there is nothing here: SOAP chargers POST to /soap, JSON chargers open a WebSocket at /ocpp/{identity}\n", status_code=404
 )
+
+
+def _a_moment_later(work: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(GATHER, work)
 
 
 def run(config: Config, path: Path | None = None) -> int:

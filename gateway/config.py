@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -217,7 +216,9 @@ class Config(BaseSettings):
 
     def route(self, identity: str) -> Route | None:
         """The first route whose glob matches, or, without any routes, all to the first backend."""
-        return _route(self.routes or (Route(answer=(self.backends[0].name,)),), identity) if self.backends else None
+        folded = identity.casefold()
+        routes = self.routes or tuple(Route(answer=(backend.name,)) for backend in self.backends[:1])
+        return next((r for r in routes if fnmatchcase(folded, r.chargers.casefold())), None)
 
     def charger(self, identity: str) -> Charger:
         """What the rows for this identity say together."""
@@ -237,12 +238,6 @@ class Config(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (env_settings, init_settings)
-
-
-@lru_cache(maxsize=65536)
-def _route(routes: tuple[Route, ...], identity: str) -> Route | None:
-    folded = identity.casefold()
-    return next((r for r in routes if fnmatchcase(folded, r.chargers.casefold())), None)
 
 
 class ConfigError(Exception):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError, WebSocketException
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from gateway.config import Ocppj, secret
@@ -16,6 +17,17 @@ from gateway.link import CLOSE_GRACE, Closed
 SUBPROTOCOL = Subprotocol("ocpp1.6")
 FRAME_LIMIT = 1024 * 1024  # bytes
 FAULTS = (OSError, TimeoutError, ValueError, WebSocketException)  # why no socket could be opened
+
+
+class _Connection(ClientConnection):
+    """The library's connection, with a way to send that needs no waiting. Half of a relay's time went into `send`."""
+
+    def send_now(self, data: bytes) -> bool:
+        if self.paused or self.protocol.state is not State.OPEN:
+            return False
+        self.protocol.send_text(data)
+        self.send_data()
+        return True
 
 
 class Dialler:
@@ -37,9 +49,9 @@ class Dialler:
             raise NegotiationError(f"expected subprotocol {SUBPROTOCOL}, got none")
         return Socket(socket)
 
-    async def _connect(self, identity: str, authorization: str | None) -> ClientConnection:
+    async def _connect(self, identity: str, authorization: str | None) -> _Connection:
         config = self._config
-        return await connect(
+        connection = await connect(
             config.url.replace("{identity}", quote(identity, safe="")),
             subprotocols=[SUBPROTOCOL],
             additional_headers={"Authorization": authorization} if authorization else None,
@@ -52,7 +64,10 @@ class Dialler:
             ping_timeout=config.ping_timeout,
             close_timeout=CLOSE_GRACE,
             max_size=FRAME_LIMIT,
+            create_connection=_Connection,
         )
+        assert isinstance(connection, _Connection)
+        return connection
 
 
 class Socket:
@@ -60,8 +75,11 @@ class Socket:
 
     __slots__ = ("_socket",)
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: _Connection) -> None:
         self._socket = socket
+
+    def send_now(self, data: str | bytes, /) -> bool:
+        return self._socket.send_now(data.encode() if isinstance(data, str) else data)
 
     async def send(self, data: str | bytes, /) -> None:
         try:

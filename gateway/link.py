@@ -5,7 +5,7 @@ Knows neither which end opened the socket nor what is behind it. An idle link is
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from gateway.exchange import Exchange, Ids
 from gateway.rpc import Answered, Ended, Event, Limits, Malformed, Received, Send, Serve, Session
 from gateway.traffic.record import Record, Tap
 from translations.errors import InternalError, OcppError
-from translations.messages import Answer, Call, Error, Message, Result, Side
+from translations.messages import Answer, Call, Error, Message, Remark, Result, Side
 
 __all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "Transport"]
 
@@ -39,6 +39,9 @@ class Transport(Protocol):
 
     async def send(self, data: str | bytes, /) -> None:
         """Send one text message. Raises Closed."""
+
+    def send_now(self, data: str | bytes, /) -> bool:
+        """Send one text message if that needs no waiting; whether it was sent. Never raises."""
 
     async def receive(self) -> str | bytes:
         """The next message: text, or bytes where the peer sent a binary one. Raises Closed."""
@@ -86,7 +89,7 @@ class Link:
         self.identity, self.leg, self.version, self.peer = identity, leg, version, peer
         self._transport, self._exchange, self._tap, self._ids = transport, exchange, tap, ids
         self._session = Session(ids, identity, side, limits)
-        self._waiters: dict[str, asyncio.Future[Answer | Closed]] = {}
+        self._waiters: dict[str, asyncio.Future[Answer | Closed | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Timeout | None = None
         self._closer: asyncio.Task[None] | None = None
@@ -106,7 +109,9 @@ class Link:
                     data = await self._transport.receive()
                     if not self._ended:
                         # Only frames of our own wait here, never an exchange: that runs in a task (see Serve).
-                        await self._send(self._carry_out(self._session.receive(data, time.monotonic()), data))
+                        frames = self._carry_out(self._session.receive(data, time.monotonic()), data)
+                        if frames:
+                            await self._send(frames)
         except Closed as closed:
             self._closing = self._closing or closed
         except TimeoutError:  # set by `end`: the peer did not take part in the closing handshake
@@ -138,16 +143,23 @@ class Link:
         elif call.id in self._waiters:
             raise InternalError("expected a call with an id of its own, it is in flight already")
         frames = self._carry_out(self._session.call(call, time.monotonic()))
-        waiter: asyncio.Future[Answer | Closed] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Answer | Closed | None] = loop.create_future()
         self._waiters[call.id] = waiter
+        # A timer is a third of the price of asyncio.timeout, and this is on the way of every message.
+        timer = loop.call_later(timeout, _expire, waiter)
+        outcome: Answer | Closed | None = None
         try:
-            async with asyncio.timeout(timeout):
-                await self._send(frames)
-                outcome = await waiter
+            if frames and not self._sent_now(frames):
+                self._spawn(self._send(frames))  # it waits for the socket to take more; the call has its deadline
+            outcome = await waiter
         finally:
+            timer.cancel()
             del self._waiters[call.id]
-            if waiter.cancelled() or not waiter.done():
+            if outcome is None:
                 self._give_up(call.id)
+        if outcome is None:
+            raise TimeoutError
         if isinstance(outcome, Closed):
             raise outcome
         return outcome
@@ -182,7 +194,7 @@ class Link:
         loop = asyncio.get_running_loop()
         limit = loop.time() + drain
         while (left := limit - loop.time()) > 0:
-            busy: set[asyncio.Future[None] | asyncio.Future[Answer | Closed]] = {*self._tasks, *self._waiters.values()}
+            busy: set[asyncio.Future[None] | asyncio.Future[Answer | Closed | None]] = {*self._tasks, *self._waiters.values()}
             if not busy or self._ended:
                 return
             await asyncio.wait(busy, timeout=left)
@@ -231,13 +243,21 @@ class Link:
             logger.exception("exchange.failed", identity=self.identity, leg=self.leg, action=call.action)
             return _unexplained()
 
-    async def _send(self, frames: Iterable[Send]) -> None:
+    def _sent_now(self, frames: Sequence[Send]) -> bool:
+        """Send one frame without waiting, if that can be."""
+        if len(frames) != 1 or not self._transport.send_now(frames[0].data):
+            return False
+        self._tap(self._sent(frames[0]))
+        return True
+
+    async def _send(self, frames: Sequence[Send]) -> None:
         for frame in frames:
             self._tap(self._sent(frame))
-            try:
-                await self._transport.send(frame.data)
-            except Closed:
-                return  # the read loop hears of it too, and ends the link
+            if not self._transport.send_now(frame.data):
+                try:
+                    await self._transport.send(frame.data)
+                except Closed:
+                    return  # the read loop hears of it too, and ends the link
 
     def _carry_out(self, events: Iterable[Event], data: str | bytes = b"") -> list[Send]:
         """Do what needs no waiting; what is to be sent is left to the caller."""
@@ -265,13 +285,20 @@ class Link:
 
     def _sent(self, frame: Send) -> Record:
         # Remarks are of the leg where they were made: what came in by another one is no news here.
-        return self._record(">", frame.data, frame.message, frame.exchange, frame.since)._replace(remarks=())
+        return self._record(">", frame.data, frame.message, (), frame.exchange, frame.since)
 
     def _came(self, event: Received, data: str | bytes) -> Record:
-        return self._record("<", data, event.message, event.exchange, event.since, event.fate)
+        return self._record("<", data, event.message, event.message.remarks, event.exchange, event.since, event.fate)
 
     def _record(
-        self, direction: str, data: str | bytes, message: Message, exchange: str, since: float | None, fate: str = ""
+        self,
+        direction: str,
+        data: str | bytes,
+        message: Message,
+        remarks: tuple[Remark, ...],
+        exchange: str,
+        since: float | None,
+        fate: str = "",
     ) -> Record:
         kind, outcome, note = _facts(message)
         return Record(
@@ -286,7 +313,7 @@ class Link:
             action=message.action,
             message_id=message.id,
             raw=data.encode() if isinstance(data, str) else data,
-            remarks=message.remarks,
+            remarks=remarks,
             outcome=fate or outcome,
             latency=None if since is None else time.monotonic() - since,
             peer=self.peer,
@@ -311,6 +338,11 @@ class Link:
             peer=self.peer,
             note=event.error.text,
         )
+
+
+def _expire(waiter: asyncio.Future[Answer | Closed | None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 _FATES = {

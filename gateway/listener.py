@@ -6,15 +6,13 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 
 class Listener(uvicorn.Server):
     """uvicorn on one port, without its own signals and its own log of every request."""
 
-    def __init__(
-        self, app: Starlette, host: str, port: int, ping: tuple[float, float] | None = None, frame_limit: int = 1
-    ) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, ping: tuple[float, float] | None = None, frame_limit: int = 1) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -29,6 +27,7 @@ class Listener(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # nobody is trusted to say who somebody else is
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=75,

@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
@@ -68,16 +69,21 @@ def _printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return event
 
 
+Later = Callable[[Callable[[], None]], object]
+"""Has something done a moment later."""
+
+
 class MessageLog:
     """A tap that tells of each exchange in one line at `info`, of each message at `debug`.
 
     Written by hand, since it is on the way of every message: `<` came from that leg, `>` went to it.
     """
 
-    def __init__(self, config: Log, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, config: Log, stream: TextIO = sys.stderr, later: Later | None = None) -> None:
         self._level = _LEVELS[config.level]
-        self._json = as_json(config)
-        self._stream = stream
+        self._text = _line_json if as_json(config) else _line
+        self._stream, self._later = stream, later
+        self._lines: list[str] = []
 
     def __call__(self, record: Record) -> None:
         # A refused envelope is always answered, and told of there.
@@ -86,7 +92,17 @@ class MessageLog:
         level = logging.WARNING if bad and answered else logging.INFO if answered else logging.DEBUG
         if level < self._level:
             return
-        self._stream.write(_line_json(record, level) if self._json else _line(record, level))
+        self._lines.append(self._text(record, level))
+        if self._later is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            self._later(self.flush)
+
+    def flush(self) -> None:
+        """Write what is gathered: one write for many lines."""
+        lines, self._lines = self._lines, []
+        self._stream.write("".join(lines))
+        self._stream.flush()
 
 
 def _facts(record: Record) -> list[str]:
@@ -101,7 +117,12 @@ def _facts(record: Record) -> list[str]:
 
 
 def _stamp(at: float) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at * 1000) % 1000:03}Z"
+    return f"{_second(int(at))}.{int(at * 1000) % 1000:03}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
 
 
 def _line(record: Record, level: int) -> str:

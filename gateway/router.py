@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from gateway.backends import Backend, NotSent
 from gateway.config import Config, Route
@@ -20,8 +21,9 @@ class Router:
     """`up` answers calls of chargers, `down` calls of backends. Both are bounded by the deadlines of those they ask."""
 
     def __init__(self, config: Config, roster: Roster, ids: Ids) -> None:
-        self._config, self._roster, self._ids = config, roster, ids
+        self._roster, self._ids = roster, ids
         self._backends: Mapping[str, Backend] = {}
+        self._route = lru_cache(maxsize=65_536)(config.route)
         roster.watch(self._presence)
 
     def connect(self, backends: Mapping[str, Backend]) -> None:
@@ -33,7 +35,7 @@ class Router:
     async def up(self, call: Call) -> Answer:
         """Answer a charger's call by the first backend of its route that is up; the others hear it."""
         charger = self._roster.get(call.identity)
-        route = self._config.route(call.identity)
+        route = self._route(call.identity)
         if charger is None or route is None:
             return Error("InternalError", "no route for this charger", {}, call.id, call.action)
         self._roster.touch(charger)
@@ -84,7 +86,7 @@ class Router:
     def _not_allowed(self, charger: Charger, backend: str, call: Call) -> Error | None:
         if backend == BY_HAND:
             return None
-        route = self._config.route(charger.identity)
+        route = self._route(charger.identity)
         if route is None or backend not in route.answer:
             return Error("SecurityError", "a backend that only listens may not call chargers", {}, call.id, call.action)
         if charger.registration is Registration.REJECTED:
@@ -96,7 +98,7 @@ class Router:
     # --- presence
 
     def _presence(self, charger: Charger, effect: Effect) -> None:
-        route = self._config.route(charger.identity)
+        route = self._route(charger.identity)
         for name in (*route.answer, *route.listen) if route else ():
             backend = self._backends[name]
             if effect is Effect.ARRIVED:

@@ -163,22 +163,30 @@ class OcppjBackend:
         session = self._session(call.identity)
         if session.pending > self._config.waiting:
             return self._error(call, f"has {session.pending} unanswered calls of this charger")
-        boots = call.action == BOOT
         session.pending += 1
+        try:
+            if session.state is State.CONNECTING:
+                return await self._ask_once_settled(session, call)
+            return await self._ask(session, call, self._config.timeout)
+        except TimeoutError:
+            if session.link:
+                return self._error(call, f"gave no answer in {self._config.timeout:g} s")
+            return self._error(call, f"is not reachable: no connection in {self._config.timeout:g} s", NotSent)
+        finally:
+            session.pending -= 1
+
+    async def _ask_once_settled(self, session: _Session, call: Call) -> Answer:
+        """Wait for the attempt to connect that is under way, and ask; all within one deadline."""
+        boots = call.action == BOOT
         session.booting += boots
         try:
             async with asyncio.timeout(self._config.timeout):
                 await session.settled()
                 session.booting -= boots
                 boots = False
-                return await self._ask(session, call)
-        except TimeoutError:
-            if session.link:
-                return self._error(call, f"gave no answer in {self._config.timeout:g} s")
-            return self._error(call, f"is not reachable: no connection in {self._config.timeout:g} s", NotSent)
+                return await self._ask(session, call, self._config.timeout)
         finally:
             session.booting -= boots
-            session.pending -= 1
 
     def offer(self, call: Call) -> None:
         session = self._session(call.identity)
@@ -203,11 +211,11 @@ class OcppjBackend:
             session.task = asyncio.get_running_loop().create_task(self._live(session))
         return session
 
-    async def _ask(self, session: _Session, call: Call) -> Answer:
+    async def _ask(self, session: _Session, call: Call, timeout: float) -> Answer:
         if session.link is None:
             return self._error(call, f"is not reachable: {session.reason}", NotSent)
         try:
-            return await session.link.ask(call, self._config.timeout)
+            return await session.link.ask(call, timeout)
         except Closed:
             return self._error(call, "closed the connection before the answer")
         except OcppError as error:

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,16 +17,17 @@ class NotAllowed(OSError):
     """An address outside `callbacks.allow`."""
 
 
-def callback_address(sender: str, reply_to: str, peer: str) -> str:
-    """The first usable of wsa:From and ReplyTo as an absolute URL; empty where neither is.
+@lru_cache(maxsize=16_384)
+def callback_address(sender: str, reply_to: str, source: str) -> str:
+    """The first usable of wsa:From and ReplyTo as an absolute URL; empty where neither is. `source` is the sender's host.
 
     A host that only the charger itself can reach (seen: `http://:8082/`, `http://localhost:8080/`, `http://0.0.0.0:28080`) is
     replaced by the address that its request came from.
     """
-    return next((url for url in (_usable(sender, peer), _usable(reply_to, peer)) if url), "")
+    return next((url for url in (_usable(sender, source), _usable(reply_to, source)) if url), "")
 
 
-def _usable(written: str, peer: str) -> str:
+def _usable(written: str, source: str) -> str:
     if not written or len(written) > 1000 or "anonymous" in written.lower() or not written.isprintable():
         return ""
     url = written if "://" in written else f"http://{written}"
@@ -38,10 +40,10 @@ def _usable(written: str, peer: str) -> str:
         return ""
     if host not in _NOWHERE:
         return url
-    if not port or not peer:
+    if not port or not source:
         return ""
     # The path is kept to the letter: some chargers listen on one only.
-    return parts._replace(netloc=f"{peer.rpartition(':')[0]}:{port}").geturl()
+    return parts._replace(netloc=f"{source}:{port}").geturl()
 
 
 def source_address(peer: str, port: int, path: str) -> str:

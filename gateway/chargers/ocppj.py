@@ -116,6 +116,9 @@ class AsgiSocket:
         self._receive, self._send = receive, send
         self._closed = False
 
+    def send_now(self, data: str | bytes, /) -> bool:
+        return False  # ASGI has no such thing
+
     async def send(self, data: str | bytes, /) -> None:
         text = data if isinstance(data, str) else data.decode()
         await self._pass({"type": "websocket.send", "text": text})

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from gateway.traffic.row import COLUMNS, Cell
@@ -42,6 +43,7 @@ FORMAT = len(MIGRATIONS)
 # take 5 ms a time. A statement per row reaches 1,300 rows/s beside such a loop, statements of 512 rows 28,000.
 CHUNKS = (512, 64, 8, 1)
 BUSY_TIMEOUT = 1.0
+PAGE = 16_384  # bytes; several messages fit on a page, and writing one costs a quarter less than with the default
 ASIDE = 9
 _NOT_THERE = "no traffic log there; expected one written by ocpp-gateway serve"
 
@@ -59,6 +61,7 @@ def connect(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute(f"PRAGMA page_size = {PAGE}")  # of a file yet to be made; nothing happens to one that exists
         migrate(connection)  # first, so that nobody else's database is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -110,12 +113,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def insert(connection: sqlite3.Connection, rows: Sequence[tuple[Cell, ...]]) -> None:
     """Write the rows in one transaction."""
     with transaction(connection):
-        start = 0
-        for size in CHUNKS:
-            while len(rows) - start >= size:
-                chunk = rows[start : start + size]
-                connection.execute(_STATEMENTS[size], [cell for row in chunk for cell in row])
-                start += size
+        append(connection, rows)
+
+
+def append(connection: sqlite3.Connection, rows: Sequence[tuple[Cell, ...]]) -> None:
+    """Write the rows, within a transaction."""
+    start = 0
+    for size in CHUNKS:
+        while len(rows) - start >= size:
+            connection.execute(_STATEMENTS[size], list(chain.from_iterable(rows[start : start + size])))
+            start += size
 
 
 def _insert_statement(size: int) -> str:

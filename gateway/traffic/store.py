@@ -17,11 +17,12 @@ from gateway.traffic import file
 from gateway.traffic.record import Record
 from gateway.traffic.row import to_columns
 
-BATCH = 1000
+BATCH = 8000  # a transaction writes each page that it touches once, so the fewer the better
+AT_ONCE = 512  # rows made while the event loop waits for the interpreter's lock
 QUEUE_BYTES = 64 << 20
 FLUSH_EVERY = 0.25
 PRUNE_EVERY = 60.0
-PRUNE_LIMIT = 2 * BATCH  # more than a batch, so that pruning keeps up with writing
+PRUNE_LIMIT = 10_000  # more than a batch, so that pruning keeps up with writing
 RETRY_FIRST = 0.25
 RETRY_MOST = 60.0
 
@@ -156,7 +157,9 @@ class TrafficStore:
         if not self._batch:
             self._batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
         if self._batch:
-            file.insert(connection, [to_columns(r) for r in self._batch])
+            with file.transaction(connection):
+                for start in range(0, len(self._batch), AT_ONCE):
+                    file.append(connection, [to_columns(r) for r in self._batch[start : start + AT_ONCE]])
             self._done()
 
     def _done(self) -> None:
