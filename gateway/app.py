@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.backends.embedded import EmbeddedBackend
@@ -47,14 +47,17 @@ logger = structlog.get_logger("gateway")
 
 
 class Doors:
-    """Both doors on one port. The usual address of SOAP chargers is on the way of every message, so it is tried first."""
+    """Both doors on one port. What is on the way of every message is looked for first; the rest is routes."""
 
-    def __init__(self, soap: SoapDoor, others: Starlette) -> None:
-        self._soap, self._others = soap, others
+    def __init__(self, soap: SoapDoor, json: JsonDoor, others: Starlette) -> None:
+        self._soap, self._json, self._others = soap, json, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/soap":
+        path, kind = scope.get("path", ""), scope["type"]
+        if path == "/soap" or path.startswith("/soap/"):
             await self._soap(scope, receive, send)
+        elif kind == "websocket" and path.startswith("/ocpp/"):
+            await self._json(scope, receive, send)
         else:
             await self._others(scope, receive, send)
 
@@ -185,20 +188,11 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         config = self.config
-        doors = Doors(
-            self.soap_door,
-            Starlette(
-                routes=[
-                    Route("/soap", self.soap_door),
-                    Route("/soap/{rest:path}", self.soap_door),
-                    WebSocketRoute("/soap", self.soap_door),
-                    WebSocketRoute("/soap/{rest:path}", self.soap_door),
-                    WebSocketRoute("/ocpp/{identity:path}", self.json_door),
-                    Route("/ocpp/{identity:path}", refuse_http, methods=_METHODS),
-                    Route("/{rest:path}", _elsewhere, methods=_METHODS),
-                ]
-            ),
-        )
+        others = [
+            Route("/ocpp/{identity:path}", refuse_http, methods=_METHODS),
+            Route("/{rest:path}", _elsewhere, methods=_METHODS),
+        ]
+        doors = Doors(self.soap_door, self.json_door, Starlette(routes=others))
         admin = admin_app(
             config=config,
             roster=self.roster,

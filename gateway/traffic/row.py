@@ -61,12 +61,25 @@ def _frame(raw: bytes) -> bytes | None:
 
 def to_columns(r: Record) -> tuple[Cell, ...]:
     """The record's values in the order of COLUMNS."""
-    canonical = None if r.canonical is None else _json(r.canonical)
-    remarks = _json(r.remarks) if r.remarks else None
-    values: tuple[Any, ...] = r._replace(canonical=canonical, remarks=remarks)  # type: ignore[arg-type]  # cells from here on
-    if (r.charger + r.action + r.message_id + r.note + r.outcome + r.peer + r.exchange + r.leg + r.version).isascii():
-        return values
-    return tuple(_text(value) if isinstance(value, str) else value for value in values)
+    return (
+        r.at,
+        r.exchange,
+        _text(r.charger),
+        _text(r.leg),
+        r.direction,
+        r.wire,
+        r.version,
+        r.kind,
+        _text(r.action),
+        _text(r.message_id),
+        r.raw,
+        None if r.canonical is None else _json(r.canonical),
+        _json(r.remarks) if r.remarks else None,
+        r.outcome,
+        r.latency,
+        r.peer,
+        _text(r.note) if r.note else "",
+    )
 
 
 def from_columns(values: tuple[Any, ...]) -> Row:
