@@ -75,6 +75,20 @@ def test_every_word_of_a_row_exists_on_its_side(version: Version) -> None:
         assert set(deltas.get("down", {}).values()) <= set(spoken[name].values), name
 
 
+@VERSIONS
+def test_what_an_unknown_word_becomes_is_a_word(version: Version) -> None:
+    canonical = all_types(Version.V16)
+    for name, deltas in rows(version)["enums"].items():
+        for verb in ("otherwise", "unknown"):
+            assert deltas.get(verb, "item") in ("item", "field", *canonical[name].values), name
+
+
+@VERSIONS
+def test_fields_for_an_original_are_found(version: Version) -> None:
+    kept = [dict(shape.keep) for shape in all_shapes(version) if shape.keep]
+    assert kept == [{"vendorErrorCode": 50, "info": 50}]
+
+
 @OLD
 def test_no_row_says_what_goes_without_saying(version: Version) -> None:
     spoken, canonical = all_types(version), all_types(Version.V16)

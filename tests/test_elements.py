@@ -1,11 +1,11 @@
-"""translations.elements: read in any order and by local name, written in the order of the contract."""
+"""translations.reading and writing: read in any order and by local name, written in the order of the contract."""
 
 from typing import Any
 
 import pytest
 from lxml import etree
 
-from translations import elements
+from translations import reading, writing
 from translations.deltas import dialect
 from translations.errors import OcppError
 from translations.messages import Payload, Side, Version
@@ -27,11 +27,11 @@ class Message:
     def read(self, inner: str, received: str = "") -> tuple[Payload, Marks]:
         step = Step(self.form.title, received)
         node = etree.fromstring(f'<x xmlns="{self.namespace}">{inner}</x>')
-        return elements.read(node, self.form.shape, step), marks(step)
+        return reading.read(node, self.form.shape, step), marks(step)
 
     def write(self, payload: Payload) -> tuple[str, Marks]:
         step, out = Step(self.form.title), list[str]()
-        elements.write(payload, self.form.shape, out, step)
+        writing.write(payload, self.form.shape, out, step)
         return "".join(out).replace("cs:", "").replace("cp:", ""), marks(step)
 
 
@@ -39,6 +39,7 @@ def marks(step: Step) -> Marks:
     return [(str(r.kind), r.path, r.rule) for r in step.remarks]
 
 
+VENDOR, MODEL = "<chargePointVendor>V</chargePointVendor>", "<chargePointModel>M</chargePointModel>"
 BOOT = Message(Version.V16, CS, "BootNotification")
 BOOTED_12 = Message(Version.V12, CS, "BootNotification", response=True)
 AUTHORIZED = Message(Version.V16, CS, "Authorize", response=True)
@@ -46,6 +47,7 @@ METER_12 = Message(Version.V12, CS, "MeterValues")
 METER_15 = Message(Version.V15, CS, "MeterValues")
 METER_16 = Message(Version.V16, CS, "MeterValues")
 STOP_15 = Message(Version.V15, CS, "StopTransaction")
+STOP_16 = Message(Version.V16, CS, "StopTransaction")
 STATUS_15 = Message(Version.V15, CS, "StatusNotification")
 LIST_15 = Message(Version.V15, CP, "SendLocalList")
 KEYS = Message(Version.V16, CP, "GetConfiguration")
@@ -68,14 +70,34 @@ def samples(*texts: str, stamp: str = ZONED) -> str:
 def test_any_order_is_read_and_keys_are_in_that_of_the_contract() -> None:
     payload, remarks = BOOT.read("<chargePointVendor>V</chargePointVendor><iccid>I</iccid><chargePointModel>M</chargePointModel>")
     order = [name for name in BOOT.form.shape.names if name in payload]
-    assert (list(payload), remarks) == (order, [])
+    assert (list(payload), remarks) == (order, [("repaired", "", "quirks.order")])
 
 
 def test_a_list_may_be_torn_apart() -> None:
     payload, _ = KEYS.read("<key>a</key><key>b</key>")
     assert payload == {"key": ["a", "b"]}
-    torn, _ = METER_16.read(f"{samples('<value>1</value>')}<connectorId>1</connectorId>{samples('<value>2</value>')}")
+    torn, remarks = METER_16.read(f"{samples('<value>1</value>')}<connectorId>1</connectorId>{samples('<value>2</value>')}")
     assert [group["sampledValue"][0]["value"] for group in torn["meterValue"]] == ["1", "2"]
+    assert remarks == [("repaired", "", "quirks.order")]
+
+
+def test_another_order_is_told_once_for_each_element() -> None:
+    group = f"<meterValue><sampledValue><unit>Wh</unit><value>1</value></sampledValue><timestamp>{ZONED}</timestamp></meterValue>"
+    payload, remarks = METER_16.read(f"<connectorId>1</connectorId>{group}")
+    assert payload["meterValue"] == [{"timestamp": ZONED, "sampledValue": [{"value": "1", "unit": "Wh"}]}]
+    paths = ["meterValue[0].sampledValue[0]", "meterValue[0]"]
+    assert remarks == [("repaired", path, "quirks.order") for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("inner", "remarks"),
+    [
+        ("<updateType>Full</updateType><listVersion>1</listVersion>", []),
+        ("<listVersion>1</listVersion><updateType>Full</updateType>", [("repaired", "", "quirks.order")]),
+    ],
+)
+def test_the_order_is_that_of_the_version_not_of_the_canonical_form(inner: str, remarks: Marks) -> None:
+    assert LIST_15.read(inner) == ({"listVersion": 1, "updateType": "Full"}, remarks)
 
 
 def test_one_item_is_a_list_too() -> None:
@@ -85,27 +107,21 @@ def test_one_item_is_a_list_too() -> None:
 @pytest.mark.parametrize(
     ("inner", "mark"),
     [
-        ("<ChargePointVendor>V</ChargePointVendor>", ("repaired", "chargePointVendor", "quirks.case")),
-        ('<chargePointVendor xmlns="">V</chargePointVendor>', ("repaired", "chargePointVendor", "quirks.namespace")),
-        (
-            "<chargePointVendor>V</chargePointVendor><vendorExtra><a>1</a></vendorExtra>",
-            ("lost", "vendorExtra", "quirks.unknown-element"),
-        ),
-        (
-            "<chargePointVendor>V</chargePointVendor><chargePointVendor>V</chargePointVendor>",
-            ("repaired", "chargePointVendor", "quirks.twice"),
-        ),
-        ("<chargePointVendor>V</chargePointVendor><iccid/>", ("repaired", "iccid", "quirks.empty")),
+        (f"<ChargePointVendor>V</ChargePointVendor>{MODEL}", ("repaired", "chargePointVendor", "quirks.case")),
+        (f'<chargePointVendor xmlns="">V</chargePointVendor>{MODEL}', ("repaired", "chargePointVendor", "quirks.namespace")),
+        (f"{VENDOR}{MODEL}<vendorExtra><a>1</a></vendorExtra>", ("lost", "vendorExtra", "quirks.unknown-element")),
+        (f"{VENDOR}{VENDOR}{MODEL}", ("repaired", "chargePointVendor", "quirks.twice")),
+        (f"{VENDOR}{MODEL}<iccid/>", ("repaired", "iccid", "quirks.empty")),
     ],
 )
 def test_what_is_a_little_wrong_is_repaired(inner: str, mark: tuple[str, str, str]) -> None:
-    payload, remarks = BOOT.read(f"<chargePointModel>M</chargePointModel>{inner}")
+    payload, remarks = BOOT.read(inner)
     assert payload == {"chargePointVendor": "V", "chargePointModel": "M"}
     assert remarks == [mark]
 
 
 def test_a_foreign_namespace_is_told_once() -> None:
-    inner = '<chargePointModel xmlns="">M</chargePointModel><chargePointVendor xmlns="">V</chargePointVendor>'
+    inner = '<chargePointVendor xmlns="">V</chargePointVendor><chargePointModel xmlns="">M</chargePointModel>'
     assert len(BOOT.read(inner)[1]) == 1
 
 
@@ -126,8 +142,8 @@ def test_a_foreign_namespace_is_told_once() -> None:
         (AUTHORIZED, "<idTagInfo/>", "Authorize.conf idTagInfo.status: expected it, found none"),
         (
             METER_16,
-            f"<connectorId>1</connectorId>{samples('<value>1</value>')}{samples('<value>1</value>', '<unit>Wh</unit>')}",
-            "MeterValues.req meterValue[1].sampledValue[1].value: expected it, found none",
+            f"<connectorId>1</connectorId>{samples('<value>1</value>')}<meterValue><sampledValue><value>1</value></sampledValue></meterValue>",
+            "MeterValues.req meterValue[1].timestamp: expected it, found none",
         ),
     ],
 )
@@ -136,16 +152,137 @@ def test_too_few_or_too_many_are_refused_with_the_path(message: Message, inner: 
 
 
 def test_the_path_of_a_wrong_value_goes_into_lists() -> None:
-    inner = f"<connectorId>1</connectorId>{samples('<value>1</value>')}{samples('<value>1</value><unit>Furlong</unit>')}"
-    code, text = refusal_of(METER_16.read, inner)
-    assert code == "PropertyConstraintViolation"
-    assert text.startswith("MeterValues.req meterValue[1].sampledValue[0].unit: expected one of ")
+    inner = f"<connectorId>1</connectorId>{samples('<value>1</value>')}{samples('<value>1</value>', stamp='soon')}"
+    text = "MeterValues.req meterValue[1].timestamp: expected a date and time, got 'soon'"
+    assert refusal_of(METER_16.read, inner) == ("TypeConstraintViolation", text)
+
+
+# --- what a meter reading goes without -----------------------------------------------------------------------------------
+
+WORD, VALUE, NOTHING = "quirks.unknown-word", "quirks.unusable-value", "quirks.no-samples"
+
+
+@pytest.mark.parametrize(
+    ("sample", "rule"),
+    [
+        ("<value>2</value><unit>Furlong</unit>", WORD),
+        ("<value>2</value><measurand>Luck</measurand>", WORD),
+        ("<value>2</value><format>Morse</format>", WORD),
+        ("<value>2</value><phase>L9</phase>", WORD),
+        ("<value/>", VALUE),
+        ("<unit>Wh</unit>", VALUE),
+    ],
+)
+def test_a_sample_that_cannot_be_used_is_left_out(sample: str, rule: str) -> None:
+    inner = f"<connectorId>1</connectorId>{samples('<value>1</value>', sample, sample, '<value>3</value>')}"
+    payload, left = METER_16.read(inner)
+    assert [said["value"] for said in payload["meterValue"][0]["sampledValue"]] == ["1", "3"]
+    assert left == [("lost", f"meterValue[0].sampledValue[{i}]", rule) for i in (1, 2)]
+
+
+def test_the_remark_says_what_was_wrong_in_a_few_words() -> None:
+    step, inner = Step(METER_15.form.title), group_15('<value unit="F">1</value>')
+    reading.read(etree.fromstring(f'<x xmlns="{METER_15.namespace}">{inner}</x>'), METER_15.form.shape, step)
+    first, second = (remark.detail for remark in step.remarks[:2])
+    assert first == "left out: unit: unknown word 'F'"
+    assert second == "left out: sampledValue: expected at least one sample, found none"
+
+
+@pytest.mark.parametrize("name", ["context", "location"])
+def test_a_field_that_a_sample_can_go_without_is_left_out_alone(name: str) -> None:
+    payload, left = METER_16.read(f"<connectorId>1</connectorId>{samples(f'<value>1</value><{name}>Moon</{name}>')}")
+    assert payload["meterValue"][0]["sampledValue"] == [{"value": "1"}]
+    assert left == [("lost", f"meterValue[0].sampledValue[0].{name}", WORD)]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "kept", "mark"),
+    [
+        ('unit="Furlong"', False, ("lost", "meterValue[0].sampledValue[1]", WORD)),
+        ('measurand="Luck"', False, ("lost", "meterValue[0].sampledValue[1]", WORD)),
+        ('format="Morse"', False, ("lost", "meterValue[0].sampledValue[1]", WORD)),
+        ('UNIT="Furlong"', False, ("lost", "meterValue[0].sampledValue[1]", WORD)),
+        ('context="Moon"', True, ("lost", "meterValue[0].sampledValue[1].context", WORD)),
+        ('location="Moon"', True, ("lost", "meterValue[0].sampledValue[1].location", WORD)),
+    ],
+)
+def test_attributes_of_a_sample_are_treated_alike(attribute: str, kept: bool, mark: tuple[str, str, str]) -> None:
+    payload, left = METER_15.read(group_15(f"<value>1</value><value {attribute}>2</value>"))
+    assert payload["meterValue"][0]["sampledValue"] == [{"value": "1"}] + [{"value": "2"}] * kept
+    assert left[-1] == mark
+
+
+@pytest.mark.parametrize("value", ["5.5", "", "many", "99999999999"])
+def test_a_bare_value_that_is_none_leaves_its_group_out(value: str) -> None:
+    groups = "".join(f"<values><timestamp>{ZONED}</timestamp><value>{v}</value></values>" for v in ("1", value, "3"))
+    payload, left = METER_12.read(f"<connectorId>1</connectorId>{groups}")
+    assert [group["sampledValue"] for group in payload["meterValue"]] == [[{"value": "1"}], [{"value": "3"}]]
+    assert left == [("lost", "meterValue[1].sampledValue[0]", VALUE), ("lost", "meterValue[1]", NOTHING)]
+
+
+@pytest.mark.parametrize("message", [METER_12, METER_15])
+def test_a_group_without_samples_is_left_out(message: Message) -> None:
+    payload, left = message.read(f"<connectorId>1</connectorId><values/><values><timestamp>{ZONED}</timestamp></values>")
+    assert payload == {"connectorId": 1, "meterValue": []}
+    assert [(kind, path) for kind, path, _ in left] == [
+        ("lost", "meterValue[0]"),
+        ("lost", "meterValue[1]"),
+        ("assumed", "meterValue"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "opening", "closing"),
+    [(STOP_15, "<transactionData><values>", "</values></transactionData>"), (STOP_16, "<transactionData>", "</transactionData>")],
+)
+def test_readings_that_cannot_be_used_never_cost_a_bill(message: Message, opening: str, closing: str) -> None:
+    head = f"<transactionId>1</transactionId><timestamp>{ZONED}</timestamp><meterStop>7</meterStop>"
+    name = "value" if message is STOP_15 else "sampledValue"
+    payload, left = message.read(f"{head}{opening}<timestamp>{ZONED}</timestamp><{name}/>{closing}")
+    assert payload == {"transactionId": 1, "timestamp": ZONED, "meterStop": 7}
+    assert left == [("lost", "transactionData[0].sampledValue[0]", VALUE), ("lost", "transactionData[0]", NOTHING)]
+
+
+@pytest.mark.parametrize("wrapper", ["<transactionData/>", "<transactionData></transactionData><transactionData/>"])
+def test_a_wrapper_of_nothing_is_absent(wrapper: str) -> None:
+    head = f"<transactionId>1</transactionId><timestamp>{ZONED}</timestamp><meterStop>7</meterStop>"
+    payload, left = STOP_15.read(head + wrapper)
+    assert "transactionData" not in payload
+    assert left == [("repaired", "transactionData", "quirks.empty")]
+
+
+def test_fields_of_the_message_itself_are_never_left_out() -> None:
+    head = f"<transactionId>1</transactionId><timestamp>{ZONED}</timestamp><meterStop>much</meterStop>"
+    assert refusal_of(STOP_16.read, head)[0] == "TypeConstraintViolation"
+    reason = head.replace("much", "7") + "<reason>Boredom</reason>"
+    assert refusal_of(STOP_16.read, reason)[0] == "PropertyConstraintViolation"
+
+
+@pytest.mark.parametrize(
+    ("version", "taken", "kept"),
+    [
+        (Version.V12, "", {"vendorErrorCode": "F" * 50}),
+        (Version.V15, "", {"vendorErrorCode": "F" * 50}),
+        (Version.V15, "<vendorErrorCode>E7</vendorErrorCode>", {"info": "F" * 50, "vendorErrorCode": "E7"}),
+        (Version.V16, "<info>i</info><vendorErrorCode>E7</vendorErrorCode>", {"info": "i", "vendorErrorCode": "E7"}),
+    ],
+)
+def test_an_unknown_error_code_is_another_error(version: Version, taken: str, kept: dict[str, str]) -> None:
+    message = Message(version, CS, "StatusNotification")
+    inner = f"<connectorId>1</connectorId><status>Faulted</status><errorCode>{'F' * 60}</errorCode>{taken}"
+    if version is Version.V12:
+        inner = inner.replace("Faulted", "Unavailable")
+    payload, left = message.read(inner)
+    assert {k: payload[k] for k in kept} == kept
+    assert payload["errorCode"] == "OtherError"
+    assert list(payload) == [name for name in message.form.shape.names if name in payload]
+    assert left == [("changed", "errorCode", "quirks.unknown-error-code")]
 
 
 # --- what 1.5 has otherwise --------------------------------------------------------------------------------------------
 
 
-def reading(value: str) -> str:
+def group_15(value: str) -> str:
     return f"<connectorId>1</connectorId><values><timestamp>{ZONED}</timestamp>{value}</values>"
 
 
@@ -166,14 +303,14 @@ def reading(value: str) -> str:
     ],
 )
 def test_samples_with_attributes(value: str, sample: dict[str, str], remarks: list[str]) -> None:
-    payload, left = METER_15.read(reading(value))
+    payload, left = METER_15.read(group_15(value))
     assert payload["meterValue"] == [{"timestamp": ZONED, "sampledValue": [sample]}]
     assert list(payload["meterValue"][0]["sampledValue"][0]) == list(sample)
     assert [rule for _, _, rule in left] == remarks
 
 
 def test_an_attribute_may_not_stand_twice_in_two_namespaces() -> None:
-    payload, left = METER_15.read(reading('<value unit="Wh" q:unit="kWh" xmlns:q="urn:q">1</value>'))
+    payload, left = METER_15.read(group_15('<value unit="Wh" q:unit="kWh" xmlns:q="urn:q">1</value>'))
     assert payload["meterValue"][0]["sampledValue"] == [{"value": "1", "unit": "Wh"}]
     assert left == [("lost", "meterValue[0].sampledValue[0].unit", "quirks.unknown-attribute")]
 
@@ -210,13 +347,6 @@ def test_wrappers_without_meaning_are_joined_and_written_as_one() -> None:
     assert len(payload["transactionData"]) == 2
     assert [(path, rule) for _, path, rule in left] == [("transactionData[2].x", "quirks.unknown-element")]
     assert STOP_15.write(payload)[0].count("<transactionData>") == 1
-
-
-def test_nothing_in_a_wrapper_is_nothing() -> None:
-    payload, _ = STOP_15.read(
-        f"<transactionId>1</transactionId><timestamp>{ZONED}</timestamp><meterStop>7</meterStop><transactionData/>"
-    )
-    assert "transactionData" not in STOP_15.write(payload)[0]
 
 
 def test_the_hash_of_a_list_is_lost_and_none_is_made_up() -> None:

@@ -57,8 +57,56 @@ def test_identity_is_found_in_any_namespace_case_and_padding(header: str) -> Non
     assert opened(envelope(header)).identity == "CP 1"
 
 
-def test_the_first_identity_counts() -> None:
-    assert opened(envelope("<chargeBoxIdentity>A</chargeBoxIdentity><chargeBoxIdentity>B</chargeBoxIdentity>")).identity == "A"
+@pytest.mark.parametrize("second", ["A", " a ", ""])
+def test_an_identity_may_be_said_twice(second: str) -> None:
+    header = f"<chargeBoxIdentity>A</chargeBoxIdentity><chargeBoxIdentity>{second}</chargeBoxIdentity>"
+    assert opened(envelope(header)).identity == "A"
+
+
+def test_two_different_identities_are_refused() -> None:
+    refused = refusal_of(
+        envelope("<chargeBoxIdentity>A</chargeBoxIdentity><x:ChargeBoxIdentity xmlns:x='x'>B</x:ChargeBoxIdentity>")
+    )
+    assert refused.text == "expected one chargeBoxIdentity, found two different ones"
+    assert refused.envelope is not None
+    assert refused.envelope.identity == ""
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "<MyChargeBoxIdentity>A</MyChargeBoxIdentity>",
+        "<a:From><a:NoAddress>http://10.0.0.1/</a:NoAddress></a:From>",
+        "<a:From><NoAddress>http://10.0.0.1/</NoAddress></a:From>",
+    ],
+)
+def test_names_that_only_end_like_others_are_not_read(header: str) -> None:
+    read = opened(envelope(header))
+    assert (read.identity, read.sender) == ("", "")
+
+
+def test_only_a_body_is_a_body_and_only_a_header_a_header() -> None:
+    more = f"<s:NoBody>{BODY}</s:NoBody><s:NoHeader><chargeBoxIdentity>A</chargeBoxIdentity></s:NoHeader>"
+    read = opened(f'<s:Envelope xmlns:s="{SOAP12}">{more}<s:Body>{BODY}</s:Body></s:Envelope>')
+    assert read.identity == ""
+    assert read.form is not None
+
+
+@pytest.mark.parametrize(("mark", "paths"), [("true", ["Security"]), ("1", ["Security"]), ("0", []), ("false", [])])
+def test_an_unknown_header_that_must_be_understood_is_remarked(mark: str, paths: list[str]) -> None:
+    known = '<a:Action s:mustUnderstand="1">/Heartbeat</a:Action><chargeBoxIdentity s:mustUnderstand="1">A</chargeBoxIdentity>'
+    read = opened(envelope(f'{known}<w:Security xmlns:w="urn:w" s:mustUnderstand="{mark}"/>'))
+    assert [r.path for r in read.remarks] == paths
+    assert {(r.kind, r.rule) for r in read.remarks} <= {("lost", "quirks.must-understand")}
+
+
+def test_headers_that_must_be_understood_are_remarked_within_bounds() -> None:
+    assert len(opened(envelope('<w:X xmlns:w="urn:w" s:mustUnderstand="1"/>' * 1000)).remarks) == 100
+
+
+@pytest.mark.parametrize("name", ["To", "Action", "RelatesTo", "From"])
+def test_any_header_tells_the_draft_of_addressing(name: str) -> None:
+    assert opened(envelope(f'<x:{name} xmlns:x="{DRAFT}">7</x:{name}>')).wsa == DRAFT
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from translations import elements
+from translations import reading, writing
 from translations.deltas import Shape, dialect
 from translations.errors import OcppError
 from translations.leaves import escape
@@ -35,13 +35,13 @@ UPDATE = shape_of("UpdateFirmware", Side.CHARGE_POINT)
 def read(at: tuple[Shape, str, str], inner: str) -> tuple[Payload, Marks]:
     shape, namespace, title = at
     step = Step(title)
-    payload = elements.read(etree.fromstring(f'<x xmlns="{namespace}">{inner}</x>'), shape, step)
+    payload = reading.read(etree.fromstring(f'<x xmlns="{namespace}">{inner}</x>'), shape, step)
     return payload, [(str(r.kind), r.path, r.rule) for r in step.remarks]
 
 
 def write(at: tuple[Shape, str, str], payload: Payload) -> tuple[str, Marks]:
     step, out = Step(at[2]), list[str]()
-    elements.write(payload, at[0], out, step)
+    writing.write(payload, at[0], out, step)
     return "".join(out), [(str(r.kind), r.path, r.rule) for r in step.remarks]
 
 
@@ -358,6 +358,32 @@ def test_elements_in_data_are_kept_as_text() -> None:
     payload, remarks = read(DATA, data('<x xmlns="" a="1">y</x> tail <z xmlns="urn:z"/>'))
     assert payload["data"] == '<x xmlns="" a="1">y</x> tail <z xmlns="urn:z"/>'
     assert remarks == [("repaired", "data", "quirks.markup")]
+
+
+def test_markup_declares_the_namespaces_it_uses_and_no_others() -> None:
+    around = '<q:wrap xmlns:q="urn:q" xmlns:r="urn:r">{}</q:wrap>'
+    payload, _ = read(DATA, data('<q:a xmlns:q="urn:q" xmlns:r="urn:r"><q:b/></q:a>'))
+    assert payload["data"] == '<q:a xmlns:q="urn:q" xmlns:r="urn:r"><q:b/></q:a>'
+    shape, namespace, title = DATA
+    outer = etree.fromstring(around.format(f'<x xmlns="{namespace}">{data("<q:a/><q:a/>")}</x>'))
+    assert reading.read(outer[0], shape, Step(title))["data"] == '<q:a xmlns:q="urn:q"/>' * 2
+
+
+def test_markup_is_no_bomb() -> None:
+    many = " ".join(f'xmlns:b{i}="urn:{i}"' for i in range(500))
+    shape, namespace, title = DATA
+    node = etree.fromstring(f'<x xmlns="{namespace}" {many}>{data("<b7:a/>" * 10_000)}</x>')
+    assert len(reading.read(node, shape, Step(title))["data"]) < 300_000
+
+
+def test_markup_that_grows_too_much_is_refused() -> None:
+    shape, namespace, title = DATA
+    node = etree.fromstring(f'<x xmlns="{namespace}" xmlns:c="urn:{"c" * 9_000}">{data("<c:a/>" * 9_000)}</x>')
+    code, text = refusal_of(reading.read, node, shape, Step(title))
+    assert (code, text) == (
+        "PropertyConstraintViolation",
+        "DataTransfer.req data: expected markup of at most 1048576 characters",
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,9 @@ def test_words_in_another_case(text: str, known: str | None) -> None:
         ("2023-02-28T24:23:23+01:00", "2023-03-01T00:23:23+01:00", "hour 24"),
         ("0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "no zone, taken as Z"),
         ("1714557600000", "2024-05-01T10:00:00.000Z", "milliseconds since 1970"),
+        ("946684800000", "2000-01-01T00:00:00.000Z", "milliseconds since 1970"),
+        ("4102444799999", "2099-12-31T23:59:59.999Z", "milliseconds since 1970"),
+        ("20240301101500", "2024-03-01T10:15:00Z", "no zone, taken as Z"),
         ("1714557600123", "2024-05-01T10:00:00.123Z", "milliseconds since 1970"),
     ],
 )
@@ -75,11 +78,21 @@ def test_dates_in_another_form(text: str, repaired: str, what: str) -> None:
         "2024-05-01T10:00:00Z:",
         "01.05.2024 10:00:00",
         "1714557600",
+        "946684799999",
+        "4102444800000",
+        "202403011015",
+        "20240230101500",
+        "19990301101500",
+        "99999999999999",
         "\u0662024-05-01T10:00:00",
     ],
 )
 def test_dates_that_are_not_for_guessing(text: str) -> None:
     assert quirks.timestamp(text) is None
+
+
+def test_digits_may_be_a_leap_day() -> None:
+    assert quirks.timestamp("20240229101500") == ("2024-02-29T10:15:00Z", "no zone, taken as Z")
 
 
 def test_another_zone_may_be_meant() -> None:

@@ -9,7 +9,7 @@ from tests.judges import Tree, tree
 from tests.peers.envelopes import envelope
 from translations import soap
 from translations.contracts import wsdl_text
-from translations.errors import OcppError, ProtocolError
+from translations.errors import OcppError
 from translations.messages import Call, Error, Payload, Result, Side, Version
 from translations.soap import SOAP11, SOAP12, WSA, Addresses, Manner, Written
 
@@ -69,9 +69,10 @@ def test_an_answer_has_the_headers_of_the_specification() -> None:
     ]
 
 
-def test_an_answer_without_addresses_relates_to_its_call() -> None:
-    answer = Result({}, " m<1 ", "StatusNotification")
-    assert ("RelatesTo", " m<1 ") in headers(soap.encode(answer, V15, CS))
+def test_an_answer_to_nothing_relates_to_nothing() -> None:
+    for message in (Result({}, "m-1", "StatusNotification"), Error("InternalError", "x", id="m-1")):
+        written = soap.encode(message, V15, CS, addresses=Addresses("m-2"))
+        assert "RelatesTo" not in dict(headers(written))
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,19 @@ def test_no_identity_is_no_header() -> None:
     assert "chargeBoxIdentity" not in dict(headers(soap.encode(BEAT, V16, CS)))
 
 
-@pytest.mark.parametrize(("soap_ns", "mark"), [(SOAP12, "true"), (SOAP11, "1")])
-def test_must_understand_is_marked_only_where_it_is_wanted(soap_ns: str, mark: str) -> None:
-    assert b"mustUnderstand" not in soap.encode(BEAT, V16, CS, identity="CP-1").body
-    (header, _) = root_of(soap.encode(BEAT, V16, CS, identity="CP-1", manner=Manner(soap_ns, WSA, True)))
-    marked = {etree.QName(node).localname: node.get(f"{{{soap_ns}}}mustUnderstand") for node in header if node.attrib}
-    assert marked == {"Action": mark, "To": mark}
+@pytest.mark.parametrize(
+    ("wsa", "nobody", "action"),
+    [
+        (WSA, "http://www.w3.org/2005/08/addressing/anonymous", "http://www.w3.org/2005/08/addressing/soap/fault"),
+        (DRAFT, f"{DRAFT}/role/anonymous", f"{DRAFT}/fault"),
+    ],
+)
+def test_each_edition_of_addressing_has_its_own_words(wsa: str, nobody: str, action: str) -> None:
+    manner = Manner(SOAP12, wsa)
+    called = dict(headers(soap.encode(BEAT, V16, CS, manner=manner)))
+    assert {called[name] for name in ("From", "ReplyTo", "To")} == {nobody}
+    said = dict(headers(soap.fault(Error("InternalError", "x"), V16, manner=manner)))
+    assert (said["Action"], said["To"]) == (action, nobody)
 
 
 @pytest.mark.parametrize(("soap_ns", "wsa"), [(SOAP12, DRAFT), (SOAP11, WSA), (SOAP11, DRAFT)])
@@ -246,7 +254,7 @@ CODED = "<s:Fault><s:Code><s:Value>s:Sender</s:Value>{}</s:Code><s:Reason><s:Tex
 def test_the_subcode_of_a_fault_decides(fault: str, code: str, subcode: str) -> None:
     error = error_of(fault)
     assert (error.code, error.text) == (code, "why")
-    assert error.details == {"transport": "soap", "soapCode": "Sender", "subcode": subcode}
+    assert error.details == {"transport": "soap", "soapCode": "Sender", "subcode": subcode, "reason": "why"}
 
 
 @pytest.mark.parametrize(
@@ -302,11 +310,32 @@ def test_a_long_fault_is_cut() -> None:
     assert (len(error.text), len(error.details["subcode"])) == (255, 60)
 
 
+def test_of_several_reasons_the_english_one_is_taken() -> None:
+    texts = '<s:Text xml:lang="de">warum</s:Text><s:Text xml:lang="en-GB">why</s:Text>'
+    error = error_of(f"<s:Fault><s:Reason>{texts}</s:Reason></s:Fault>")
+    assert (error.text, error.details["reason"]) == ("why", "why")
+    assert [(r.kind, r.path) for r in error.remarks] == [("lost", "errorDescription")]
+
+
+def test_the_detail_of_a_fault_is_lost_and_told() -> None:
+    detail = "<s:Detail><x>1</x><cs:SubCode>SecurityError</cs:SubCode><Reason>no</Reason></s:Detail>"
+    error = error_of(CODED.format("").replace("</s:Fault>", f"{detail}</s:Fault>"))
+    assert (error.code, error.text) == ("SecurityError", "why")
+    assert [(r.kind, r.path) for r in error.remarks] == [("lost", "errorDetails")]
+
+
+def test_remarks_are_bounded_and_the_last_counts_the_others() -> None:
+    inner = "<x/>" * 1000
+    remarks = soap.decode(envelope(f"<heartbeatRequest>{inner}</heartbeatRequest>"))[1].remarks
+    assert len(remarks) == 101
+    assert (remarks[-1].kind, remarks[-1].detail, remarks[-1].rule) == ("lost", "and 900 more remarks", "quirks.more")
+
+
 # --- faults out ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_fault_is_what_the_specification_draws() -> None:
-    written = soap.fault(Error("SecurityError", "who <are> you", id="m-1"), V15, CP)
+    written = soap.fault(Error("SecurityError", "who <are> you"), V15, CP, Addresses(relates_to="m-1"))
     (fault,) = root_of(written)[1]
     s, reason = f"{{{SOAP12}}}", {"{http://www.w3.org/XML/1998/namespace}lang": "en"}
     subcode: Tree = (f"{s}Subcode", "", {}, [(f"{s}Value", "f:SecurityError", {}, [])])
@@ -331,31 +360,17 @@ def test_what_a_fault_cannot_say_is_told_in_its_text() -> None:
     assert soap.fault(Error("ProtocolError", "bad")).remarks == ()
 
 
+def test_details_that_a_fault_cannot_say_are_told() -> None:
+    written = soap.fault(Error("ProtocolError", "bad", {"secret": "s3cret"}))
+    assert [(r.kind, r.path) for r in written.remarks] == [("lost", "errorDetails")]
+    assert "s3cret" not in str(written)
+
+
 def test_a_fault_says_nothing_that_xml_cannot() -> None:
-    written = soap.fault(Error("InternalError", "a\x00\ud800\r\nb", id="\x1b<"))
+    written = soap.fault(Error("InternalError", "a\x00\ud800\r\nb"), addresses=Addresses(relates_to="\x1b<"))
     root = root_of(written)
     assert root.findtext(f".//{{{SOAP12}}}Text") == "a    b"
     assert dict(headers(written))["RelatesTo"] == " <"
-
-
-@pytest.mark.parametrize(
-    ("peer", "soap_ns", "wsa"),
-    [
-        (envelope(""), SOAP12, WSA),
-        (envelope("", soap=SOAP11), SOAP11, WSA),
-        (envelope("").replace(WSA.encode(), DRAFT.encode()), SOAP12, DRAFT),
-    ],
-)
-def test_a_refusal_answers_in_the_manner_of_the_envelope(peer: bytes, soap_ns: str, wsa: str) -> None:
-    with pytest.raises(soap.Malformed) as caught:
-        soap.parse(peer)
-    written = soap.refusal(caught.value, caught.value.envelope)
-    assert etree.QName(root_of(written)).namespace == soap_ns
-    assert root_of(written).findtext(f".//{{{wsa}}}RelatesTo") == "urn:uuid:1"
-
-
-def test_a_refusal_of_nothing_readable_is_a_fault_too() -> None:
-    assert "RelatesTo" not in dict(headers(soap.refusal(ProtocolError("expected XML"), None)))
 
 
 # --- the contract for others ---------------------------------------------------------------------------------------------

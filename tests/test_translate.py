@@ -239,7 +239,7 @@ def test_strict_is_per_line() -> None:
         ({"base64": 7}, "base64: expected text in base64"),
         ({"message": "<a/>", "verbose": True, "version": 1}, "line: expected no key 'verbose'"),
         ({"message": "<a/>", "to": 7}, "to: expected text"),
-        ({"message": "<a/>", "action": None}, "action: expected text"),
+        ({"message": "<a/>", "action": 7}, "action: expected text"),
         ({"message": "<a/>", "identity": []}, "identity: expected text"),
         ({"message": "<a/>", "side": "north"}, "side: expected central-system or charge-point"),
         ({"message": "<a/>", "side": []}, "side: expected central-system or charge-point"),
@@ -268,3 +268,20 @@ def test_a_remark_is_said_as_json_has_it() -> None:
 
 def test_targets_are_the_versions() -> None:
     assert sorted(module.TARGETS) == ["soap-1.2", "soap-1.5", "soap-1.6"]
+
+
+def test_null_is_absent() -> None:
+    absent = {"to": None, "action": None, "identity": None, "side": None}
+    assert answered({"message": envelope().decode()} | absent) == answered({"message": envelope().decode()})
+    assert refused({"message": [2, "1", "Heartbeat", {}]} | absent)[0] == "FormationViolation"
+
+
+STRANGE = "<value>1</value><value {}>2</value>"
+
+
+@pytest.mark.parametrize("attribute", ['unit="Furlong"', 'context="Moon"'])
+def test_the_strict_leave_nothing_out(attribute: str) -> None:
+    group = f"<values><timestamp>{NOW}</timestamp>{STRANGE.format(attribute)}</values>"
+    data = envelope(f"<meterValuesRequest><connectorId>1</connectorId>{group}</meterValuesRequest>")
+    assert frame_of(data)[3]["meterValue"][0]["sampledValue"][0] == {"value": "1"}
+    assert refusal_of(data, strict=True)[1].endswith("(quirks.unknown-word)")

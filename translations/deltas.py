@@ -2,14 +2,15 @@
 
 A shape stands for a type of the contract, a slot for a field of it. The rows of `ocpp<v>.toml` are the few verbs in
 which versions differ: rename, text, flatten, wrap (with means and scale), assume; and for enumerations same, spelling,
-up, guess, down, keep, extra, otherwise. A field or value that one side lacks needs no row: it is dropped, and remarked.
+up, guess, down, keep, extra, otherwise, unknown. A field or value that one side lacks needs no row: it is dropped, and remarked.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -29,8 +30,9 @@ class Words:
     up_marked: Mapping[str, tuple[str, Kind]] = field(default_factory=dict)
     down_changed: Mapping[str, str] = field(default_factory=dict)
     canonical: frozenset[str] = frozenset()
-    keep: str = ""
+    keep: tuple[str, ...] = ()
     otherwise: str = "refuse"
+    unknown: str = "refuse"
 
 
 Row = tuple["Slot", str, int, "Shape | None", bool, Any, Reader, int]
@@ -39,11 +41,15 @@ Line = tuple["Slot", str, bool, Mapping[str, str] | None, Writer, str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """One field. `wire` and `name` are what it is called there and in the canonical form; without a name only the wire has it."""
+    """One field. `wire` and `name` are what it is called there and in the canonical form; without a name only the wire has it.
+
+    `place` and `order` are where it stands there and in the canonical form.
+    """
 
     wire: str
     name: str
     order: int
+    place: int
     base: str
     required: bool
     repeated: bool
@@ -54,6 +60,7 @@ class Slot:
     wire_limit: int | None = None
     cut: bool = True
     verbatim: bool = False
+    filled: bool = False
     words: Words | None = None
     shape: "Shape | None" = None
     flatten: str = ""
@@ -85,7 +92,11 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """One type. `rows` finds a child's slot by its qualified name, `by_local` by its local name in lower case."""
+    """One type. `rows` finds a child's slot by its qualified name, `by_local` by its local name in lower case.
+
+    `aligned`: its fields stand in canonical order on the wire too. `sample`: an item that a list can go without; `holds` is
+    the field with such items. `keep`: fields for the original of an unknown word, with their limits.
+    """
 
     name: str
     slots: tuple[Slot, ...]
@@ -103,6 +114,10 @@ class Shape:
     means: Mapping[str, str] = field(default_factory=dict)
     scale: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rule: str = ""
+    aligned: bool = True
+    sample: bool = False
+    holds: str = ""
+    keep: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,12 +207,16 @@ class _Compiler:
             frozenset(s.name for s in slots if s.required and s.name)
             | frozenset(f.name for f in canon.fields if f.required and f.name in {s.name for s in slots})
             | frozenset(deltas.get("assume", {})),
-            keepers=tuple(s for s in slots if s.words and s.words.keep),
+            keepers=tuple(s for s in slots if s.words and set(s.words.keep[:1]) & {x.wire for x in slots}),
             assume=MappingProxyType(deltas.get("assume", {})),
             wrapped=next((s for s in slots if s.wrap), None),
             means=MappingProxyType(deltas.get("means", {})),
             scale=MappingProxyType(deltas.get("scale", {})),
             rule=f"{self._short}.{wire.name}",
+            aligned=all(a.order <= b.order for a, b in pairwise(slots)),
+            sample=_is_sample(slots),
+            holds=next((s.name for s in slots if s.wrap or (s.shape and s.shape.sample)), ""),
+            keep=_kept(slots, canon),
         )
 
     def _text_shape(self, wire: Type, canon: Type, deltas: Mapping[str, Any]) -> Shape:
@@ -217,6 +236,7 @@ class _Compiler:
             attributes=tuple(sorted(slots, key=lambda s: s.order)),
             marks=tuple((s, s.wire, s.name, s.words.up if s.words else {}) for s in sorted(slots, key=lambda s: s.order)),
             rule=f"{self._short}.{wire.name}",
+            sample=_is_sample(slots),
         )
 
     def _slot(self, f: Field, canon: Type, owner: Type, deltas: Mapping[str, Any], attribute: bool = False) -> Slot:
@@ -232,16 +252,18 @@ class _Compiler:
             wire=f.name,
             name=name if target else "",
             order=known.get(name, len(known)),
+            place=next((i for i, x in enumerate(owner.fields) if x is f), 0),
             base=f.type.base,
             required=f.required,
             repeated=f.repeated,
             rule=f"{self._short}.{owner.name}.{f.name}",
-            leaf=READERS[f.type.base or "string"],
+            leaf=READERS["sample" if wrap else f.type.base or "string"],
             pen=WRITERS[f.type.base or "string"],
             limit=target.max_length if target else None,
             wire_limit=f.type.max_length,
             cut=not target or target.name not in self._text["uncut"],
             verbatim=f"{owner.name}.{f.name}" in self._text["verbatim"],
+            filled=f"{canon.name}.{name}" in self._text["filled"],
             words=self._words(f.type, target) if f.type.values and target else None,
             shape=nested,
             flatten=flatten,
@@ -264,6 +286,17 @@ class _Compiler:
             ),
             MappingProxyType(deltas.get("down", {})),
             frozenset(canon.values) | frozenset(spelling) | frozenset(deltas.get("extra", ())),
-            deltas.get("keep", ""),
+            tuple(deltas.get("keep", ())),
             deltas.get("otherwise", "refuse"),
+            deltas.get("unknown", deltas.get("otherwise", "refuse")),
         )
+
+
+def _is_sample(slots: Iterable[Slot]) -> bool:
+    return any(s.words is not None and s.words.unknown == "item" for s in slots)
+
+
+def _kept(slots: Iterable[Slot], canon: Type) -> Mapping[str, int | None]:
+    limits = {f.name: f.type.max_length for f in canon.fields}
+    words = [s.words for s in slots if s.words is not None and s.words.unknown in s.words.canonical]
+    return MappingProxyType({name: limits[name] for w in words for name in w.keep if name in limits})

@@ -15,11 +15,12 @@ from lxml import etree
 from translations.deltas import Form, dialect
 from translations.errors import ProtocolError
 from translations.messages import Kind, Remark, Side, Version
+from translations.step import MOST
 
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"
 WSA = "http://www.w3.org/2005/08/addressing"
-_DRAFT_WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"  # all clients of one widespread library
+DRAFT_WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"  # all clients of one widespread library
 _NAMES = ("MessageID", "RelatesTo", "From", "ReplyTo")
 _IGNORED = ("Action", "To")  # the body's element says what Action says, and what To says peers get wrong
 _ENVELOPES: Mapping[str, str] = MappingProxyType({f"{{{ns}}}Envelope": ns for ns in (SOAP12, SOAP11)})
@@ -64,7 +65,10 @@ class _Deny(etree.Resolver):
 
 
 class _Tables(NamedTuple):
-    """What the parser looks things up in, made once. `headers` and `forms` are by qualified name."""
+    """What the parser looks things up in, made once. `headers` and `forms` are by qualified name.
+
+    A header's name is empty where it is not read; `~` before it marks those of the draft.
+    """
 
     parser: etree.XMLParser
     headers: Mapping[str, str]
@@ -87,8 +91,9 @@ def _tables() -> _Tables:
     )
     parser.resolvers.add(_Deny())
     dialects = [dialect(version, side) for version in Version for side in Side]
-    headers = {f"{{{wsa}}}{name}": name for wsa in (WSA, _DRAFT_WSA) for name in _NAMES}
-    headers |= {f"{{{wsa}}}{name}": "" for wsa in (WSA, _DRAFT_WSA) for name in _IGNORED}
+    names = {name: name for name in _NAMES} | dict.fromkeys(_IGNORED, "")
+    headers = {f"{{{WSA}}}{tag}": name for tag, name in names.items()}
+    headers |= {f"{{{DRAFT_WSA}}}{tag}": f"~{name}" for tag, name in names.items()}
     headers |= {f"{{{d.contract.namespace}}}chargeBoxIdentity": "identity" for d in dialects}
     forms = {tag: form for d in dialects for tag, form in d.by_tag.items()}
     namespaces = {d.contract.namespace.rstrip("/"): (d.contract.version, d.contract.side) for d in dialects}
@@ -116,10 +121,10 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
     payload: list[etree._Element] = []
     for part in root:
         tag = part.tag
-        if tag.endswith("Body"):
+        if tag.endswith("}Body"):
             payload.extend(part)
-        elif tag.endswith("Header"):
-            _read_headers(part, headers, tables.headers)
+        elif tag.endswith("}Header"):
+            remarks += _read_headers(part, headers, tables.headers)
     envelope = _identify(namespace, headers, payload, remarks, tables.forms)
     return envelope if role is None or envelope.side is role else _turned(envelope, role)
 
@@ -158,29 +163,44 @@ def _is_utf8(data: bytes) -> bool:
     return declared is None or declared[1].lower() in (b"utf-8", b"us-ascii")
 
 
-def _read_headers(header: etree._Element, into: dict[str, str], known: Mapping[str, str]) -> None:
+def _read_headers(header: etree._Element, into: dict[str, str], known: Mapping[str, str]) -> tuple[Remark, ...]:
+    unheeded: list[etree._Element] = []
     for node in header:
         tag = node.tag
         name = known.get(tag)
         if name == "":
             continue
         if name is None:
-            if not tag.lower().endswith("chargeboxidentity"):
+            if tag.rpartition("}")[2].lower() != "chargeboxidentity":
+                unheeded.append(node)
                 continue
             name = "identity"
+        elif name[0] == "~":
+            into["wsa"] = DRAFT_WSA
+            name = name[1:]
+            if not name:
+                continue
         text = node.text
         if text is None or len(node):
             text = _address(node)
         if text and name not in into:
             into[name] = text.strip()
-            if name == "MessageID" and tag.startswith(_DRAFT_WSA, 1):
-                into["wsa"] = _DRAFT_WSA
+        elif text and name == "identity" and text.strip().casefold() != into[name].casefold():
+            into["other identity"] = text.strip()
+    return tuple(_not_understood(unheeded)) if unheeded else ()
+
+
+def _not_understood(headers: list[etree._Element]) -> list[Remark]:
+    """Headers that had to be understood, and were not. The message counts more: chargers mark what nobody knows."""
+    marked = [n for n in headers if any(str(k).endswith("}mustUnderstand") and v in ("1", "true") for k, v in n.attrib.items())]
+    names = (etree.QName(node).localname[:80] for node in marked[:MOST])
+    return [Remark(Kind.LOST, name, "unknown header that had to be understood", "quirks.must-understand") for name in names]
 
 
 def _address(node: etree._Element) -> str | None:
     """The text of the child Address, or else of the header itself."""
     for child in node:
-        if child.tag.endswith("Address"):
+        if child.tag.endswith("}Address") or child.tag == "Address":
             return child.text
     return node.text
 
@@ -209,6 +229,8 @@ def _identify(
         body,
         remarks,
     )
+    if "other identity" in headers:
+        raise Malformed("expected one chargeBoxIdentity, found two different ones", envelope._replace(identity=""))
     if form is not None:
         return envelope
     if body is None:

@@ -5,6 +5,7 @@ Reading repairs what is sure and remarks it; writing is strict.
 
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lxml import etree
 
 from translations import quirks
-from translations.errors import OccurenceConstraintViolation, PropertyConstraintViolation, TypeConstraintViolation
+from translations.errors import OccurenceConstraintViolation, OcppError, PropertyConstraintViolation, TypeConstraintViolation
 from translations.messages import Kind
 from translations.step import Step, kind_of, shown
 
@@ -27,12 +28,18 @@ Writer = Callable[[Any, "Slot", Step], str]
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+_MARKUP_MOST = 2**20
 _PLAIN_INT = re.compile(r"-?\d{1,9}", re.ASCII)
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
 
 # What XML text cannot hold as it is; of these, what XML 1.0 cannot hold at all (XML 1.0, 2.2).
 _SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]").search
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+class UnknownWord(PropertyConstraintViolation):
+    """A value that is in no version's enumeration."""
+
 
 # --- reading: the first lines of each are the quick way for what is as it should be -----------------------------------
 
@@ -47,13 +54,13 @@ def _string(text: str | None, slot: "Slot", node: etree._Element, step: Step) ->
 
 def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if len(node):
-        inner = (text or "") + "".join(etree.tostring(child, encoding="unicode") for child in node)
-        step.note(Kind.REPAIRED, "elements inside, kept as text", "quirks.markup", slot.name)
-        return inner.strip()
+        return _markup(text, slot, node, step)
     if slot.verbatim:
         return None if _nil(node) and not slot.required else text or ""
     stripped = (text or "").strip()
     if not stripped:
+        if slot.filled:
+            return _absent_or_refused(slot, step)
         if slot.required and not _nil(node):
             return stripped
         return _absent_note(slot, step)
@@ -62,6 +69,19 @@ def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step
     if slot.limit is not None and len(stripped) > slot.limit:
         return _cut(stripped, slot, slot.limit, step)
     return stripped
+
+
+def _markup(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> str:
+    """The elements inside as text, each a document of its own."""
+    parts, size = [text or ""], len(text or "")
+    for child in node:
+        # A copy declares the namespaces it uses; in place, every one in scope would be repeated for every child.
+        parts.append(etree.tostring(deepcopy(child), encoding="unicode"))
+        size += len(parts[-1])
+        if size > _MARKUP_MOST:
+            raise PropertyConstraintViolation(step.text(f"expected markup of at most {_MARKUP_MOST} characters", slot.name))
+    step.note(Kind.REPAIRED, "elements inside, kept as text", "quirks.markup", slot.name)
+    return "".join(parts).strip()
 
 
 def _cut(text: str, slot: "Slot", limit: int, step: Step) -> str:
@@ -81,22 +101,30 @@ def _odd_word(text: str | None, words: "Words", slot: "Slot", node: etree._Eleme
         return value
     known = stripped if stripped in words.up else quirks.word(stripped, (*words.up, *words.up_marked))
     if known is None:
-        known = stripped if stripped in words.canonical else None
-        if known is None:
-            raise PropertyConstraintViolation(
-                step.text(f"expected one of {', '.join(words.up)}, got {shown(stripped)}", slot.name)
-            )
+        if stripped not in words.canonical:
+            return _unknown_word(stripped, words, slot, step)
         step.note(Kind.REPAIRED, f"{stripped} is a word of another version", "quirks.other-version", slot.name)
-        return known
+        return stripped
     if known != stripped:
         step.note(Kind.REPAIRED, f"written {shown(stripped)}", "quirks.case", slot.name)
         return _odd_word(known, words, slot, node, step) if known in words.up_marked else words.up[known]
     return words.up[known]
 
 
+def _unknown_word(text: str, words: "Words", slot: "Slot", step: Step) -> str | None:
+    if words.unknown in words.canonical:
+        step.original = text
+        step.note(Kind.CHANGED, f"{shown(text)} became {words.unknown}", "quirks.unknown-error-code", slot.name)
+        return words.unknown
+    if words.unknown == "field" and not slot.required:
+        step.note(Kind.LOST, f"left out: unknown word {shown(text)}", "quirks.unknown-word", slot.name)
+        return None
+    raise UnknownWord(step.text(f"expected one of {', '.join(words.up)}, got {shown(text)}", slot.name))
+
+
 def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if text is not None and _PLAIN_INT.fullmatch(text):
-        return str(int(text)) if slot.wrap else int(text)
+        return int(text)
     stripped = (text or "").strip()
     if not stripped:
         return _absent_or_refused(slot, step)
@@ -109,7 +137,16 @@ def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> An
     value = int(stripped)
     if not _INT_MIN <= value <= _INT_MAX:
         raise PropertyConstraintViolation(step.text("expected an integer of 32 bits, got a larger one", slot.name))
-    return str(value) if slot.wrap else value
+    return value
+
+
+def _sample(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    """A bare value as that of a sample; one that cannot be used is left out, and its group without samples with it."""
+    try:
+        return str(_int(text, slot, node, step))
+    except OcppError as error:
+        step.note(Kind.LOST, f"left out: {error.text.partition(': ')[2]}", "quirks.unusable-value", slot.name, 0)
+        return None
 
 
 def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
@@ -182,6 +219,7 @@ READERS: Mapping[str, Reader] = {
     "string": _string,
     "anyURI": _string,
     "int": _int,
+    "sample": _sample,
     "decimal": _decimal,
     "boolean": _boolean,
     "dateTime": _timestamp,

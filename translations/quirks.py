@@ -17,6 +17,7 @@ INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})", re.ASCII)
 NUMBER = re.compile(DECIMAL.pattern + r"(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d{1,40})\.0*", re.ASCII)
+_CENTURY = (946_684_800_000, 4_102_444_800_000)  # 2000-01-01 to 2100-01-01, milliseconds
 _ZONE = re.compile(r"Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00", re.ASCII)
 _LOOSE = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
@@ -46,10 +47,24 @@ def word(text: str, words: Iterable[str]) -> str | None:
 def timestamp(text: str, zone: str = "Z") -> tuple[str, str] | None:
     """A date in another form, as (RFC 3339, what was done); None where nothing sure can be made of it."""
     if re.fullmatch(r"\d{12,14}", text, re.ASCII):
-        moment = datetime.fromtimestamp(int(text) / 1000, UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(text) % 1000:03}Z", "milliseconds since 1970"
+        return _digits(text, zone)
     found = _LOOSE.fullmatch(text)
     return _loose(found, zone) if found else None
+
+
+def _digits(text: str, zone: str) -> tuple[str, str] | None:
+    """Milliseconds, or YYYYMMDDhhmmss: whichever falls into this century. No digits do both."""
+    number = int(text)
+    if _CENTURY[0] <= number < _CENTURY[1]:
+        moment = datetime.fromtimestamp(number // 1000, UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{number % 1000:03}Z", "milliseconds since 1970"
+    if not (len(text) == 14 and text.startswith("20")):
+        return None
+    try:
+        moment = datetime.strptime(text, "%Y%m%d%H%M%S")
+    except ValueError:
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{zone}", f"no zone, taken as {zone}"
 
 
 def _loose(found: re.Match[str], zone: str) -> tuple[str, str] | None:

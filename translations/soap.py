@@ -4,17 +4,17 @@ OCPP-S 1.6 is SOAP 1.2, document/literal, over HTTP. Writing is what the contrac
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
 from lxml import etree
 
-from translations import elements, schemas
+from translations import reading, schemas, writing
 from translations.deltas import PREFIXES, Form, dialect, known_actions
-from translations.envelopes import SOAP11, SOAP12, WSA, Envelope, Malformed, parse
-from translations.errors import FAULTS, WIRES, NotImplemented_, NotSupported, OcppError, known_code
+from translations.envelopes import DRAFT_WSA, SOAP11, SOAP12, WSA, Envelope, Malformed, parse
+from translations.errors import FAULTS, WIRES, NotImplemented_, NotSupported, known_code
 from translations.leaves import escape
 from translations.messages import Call, Error, Kind, Message, Remark, Result, Side, Version
 from translations.step import Step
@@ -23,6 +23,7 @@ __all__ = [
     "CONTENT_TYPES",
     "SOAP11",
     "SOAP12",
+    "USUAL",
     "WSA",
     "Addresses",
     "Envelope",
@@ -37,7 +38,6 @@ __all__ = [
     "not_here",
     "parse",
     "read",
-    "refusal",
     "wsdl_at",
 ]
 
@@ -47,11 +47,25 @@ CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
 
 
 class Manner(NamedTuple):
-    """How one peer likes its envelopes written. `must_understand` marks Action and To, as OCPP-S 1.6 recommends."""
+    """How one peer likes its envelopes written: the namespaces of the envelope and of its addressing."""
 
     soap: str = SOAP12
     wsa: str = WSA
-    must_understand: bool = False
+
+
+class _Addressing(NamedTuple):
+    """What one edition of WS-Addressing calls nobody, and the action of a fault."""
+
+    anonymous: str
+    fault: str
+
+
+_ADDRESSING: Mapping[str, _Addressing] = MappingProxyType(
+    {
+        WSA: _Addressing(f"{WSA}/anonymous", f"{WSA}/soap/fault"),
+        DRAFT_WSA: _Addressing(f"{DRAFT_WSA}/role/anonymous", f"{DRAFT_WSA}/fault"),
+    }
+)
 
 
 class Addresses(NamedTuple):
@@ -70,7 +84,7 @@ class Written(NamedTuple):
     remarks: tuple[Remark, ...] = ()
 
 
-_USUAL = Manner()
+USUAL = Manner()
 _NOWHERE = Addresses()
 
 
@@ -90,12 +104,12 @@ def read(envelope: Envelope, received: str = "") -> Message:
     if form is None:
         return _fault(envelope) if etree.QName(envelope.body).localname == "Fault" else _no_form(envelope)
     step = Step(form.title, received)
-    payload = elements.read(envelope.body, form.shape, step)
+    payload = reading.read(envelope.body, form.shape, step)
     schemas.judge(form.action, form.response, payload)
     if not (envelope.relates_to if form.response else envelope.message_id):
         header = "RelatesTo" if form.response else "MessageID"
-        step.remarks.append(Remark(Kind.REPAIRED, header, "none given", "quirks.no-id"))
-    remarks = envelope.remarks + tuple(step.remarks) if step.remarks or envelope.remarks else ()
+        step.note(Kind.REPAIRED, "none given", "quirks.no-id", header)
+    remarks = envelope.remarks + step.said() if step.noted or envelope.remarks else ()
     if form.response:
         return Result(payload, frame_id(envelope.relates_to), form.action, remarks)
     return Call(form.action, payload, frame_id(envelope.message_id), envelope.identity, form.side, remarks)
@@ -121,21 +135,50 @@ def _no_form(envelope: Envelope) -> Message:
 def _fault(envelope: Envelope) -> Error:
     """A fault of any shape peers are known to send; the subcode decides, or else the code."""
     assert envelope.body is not None
-    texts: dict[str, list[str]] = {}
-    for node in envelope.body.iter():
+    texts: dict[str, list[tuple[str, str]]] = {}
+    remarks = list(envelope.remarks)
+    for part in envelope.body:
+        if etree.QName(part).localname.lower() != "detail":
+            _gather(part, texts)
+        elif _take_detail(part, texts):
+            remarks.append(Remark(Kind.LOST, "errorDetails", "the detail of the fault", "errors.fault"))
+    code, subcode, reason = (_chosen(texts, keys, remarks) for keys in _FAULT_PARTS)
+    names = [name.rpartition(":")[2] for name in (subcode, code)]
+    said = next((FAULTS[n] for n in names if n in FAULTS), "GenericError")
+    details = {"transport": "soap", "soapCode": names[1][:60], "subcode": names[0][:60], "reason": reason[:255]}
+    return Error(said, reason[:255], details, frame_id(envelope.relates_to), remarks=tuple(remarks))
+
+
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+_REASON = ("reason", "faultstring", "text")
+_FAULT_PARTS = (("code", "faultcode"), ("subcode",), _REASON)
+
+
+def _gather(part: etree._Element, texts: dict[str, list[tuple[str, str]]]) -> None:
+    """Every text of a part of a fault, as (language, text) by the name of what holds it."""
+    for node in part.iter():
         name = etree.QName(node).localname.lower()
         if len(node) == 0 and node.text and node.text.strip():
             owner = node.getparent()
             key = etree.QName(owner).localname.lower() if name in ("value", "text") and owner is not None else name
-            texts.setdefault(key, []).append(node.text.strip())
-    code, subcode, reason = (next((texts[k][0] for k in keys if k in texts), "") for keys in _FAULT_PARTS)
-    names = [name.rpartition(":")[2] for name in (subcode, code)]
-    said = next((FAULTS[n] for n in names if n in FAULTS), "GenericError")
-    details = {"transport": "soap", "soapCode": names[1][:60], "subcode": names[0][:60]}
-    return Error(said, reason[:255], details, frame_id(envelope.relates_to), remarks=envelope.remarks)
+            texts.setdefault(key, []).append((str(node.get(_LANG, "")).lower(), node.text.strip()))
 
 
-_FAULT_PARTS = (("code", "faultcode"), ("subcode",), ("reason", "faultstring", "text"))
+def _take_detail(detail: etree._Element, texts: dict[str, list[tuple[str, str]]]) -> bool:
+    """Take the subcode out of a detail, where SOAP 1.1 has it; whether anything else was there."""
+    inside: dict[str, list[tuple[str, str]]] = {}
+    _gather(detail, inside)
+    texts.setdefault("subcode", []).extend(inside.pop("subcode", ()))
+    return bool(inside)
+
+
+def _chosen(texts: Mapping[str, list[tuple[str, str]]], keys: tuple[str, ...], remarks: list[Remark]) -> str:
+    """The text of the first part that there is; of a reason in several languages the English one."""
+    found = next((texts[key] for key in keys if texts.get(key)), [])
+    if keys is not _REASON or len(found) < 2:
+        return found[0][1] if found else ""
+    remarks.append(Remark(Kind.LOST, "errorDescription", f"{len(found) - 1} more of the reason's texts", "errors.fault"))
+    return next((text for language, text in found if language.startswith("en")), found[0][1])
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -149,7 +192,7 @@ def encode(
     action: str = "",
     identity: str = "",
     addresses: Addresses = _NOWHERE,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> Written:
     """A message as an envelope of one version. `side` is the service that its call is addressed to. Raises OcppError."""
     if isinstance(message, Error):
@@ -157,12 +200,14 @@ def encode(
     form = find_form(action or message.action, isinstance(message, Result), version, side)
     step = Step(form.title)
     out: list[str] = []
-    elements.write(message.payload, form.shape, out, step)
+    writing.write(message.payload, form.shape, out, step)
     frame = _frame(form, manner)
-    header = _answer_headers if form.response else _call_headers
-    start = frame.opening + header(frame, addresses, message.id, identity)
+    if form.response:
+        start = frame.opening + _answer_headers(frame, addresses)
+    else:
+        start = frame.opening + _call_headers(frame, addresses, message.id, identity)
     content = f"{start}{frame.body}{''.join(out)}{frame.closing}" if out else start + frame.empty
-    return Written(content.encode(), tuple(step.remarks))
+    return Written(content.encode(), step.said())
 
 
 def find_form(action: str, response: bool, version: Version, side: Side) -> Form:
@@ -185,7 +230,7 @@ class _Frame(NamedTuple):
     identity: tuple[str, str]
     nobody: str  # From, where no sender is known
     reply_to: str
-    to: tuple[str, str]
+    to: str  # where no address is known
     body: str
     closing: str
     empty: str
@@ -194,17 +239,17 @@ class _Frame(NamedTuple):
 @cache
 def _frame(form: Form, manner: Manner) -> _Frame:
     prefix, namespace = PREFIXES[form.side], dialect(form.version, form.side).contract.namespace
-    mark = f' s:mustUnderstand="{"1" if manner.soap == SOAP11 else "true"}"' if manner.must_understand else ""
-    action = f"<a:Action{mark}>/{form.action}{'Response' if form.response else ''}</a:Action>"
+    action = f"<a:Action>/{form.action}{'Response' if form.response else ''}</a:Action>"
     spaces = f'xmlns:s="{manner.soap}" xmlns:a="{manner.wsa}" xmlns:{prefix}="{namespace}"'
-    anonymous = f"<a:Address>{manner.wsa}/anonymous</a:Address>"
+    nobody = _ADDRESSING[manner.wsa].anonymous
+    anonymous = f"<a:Address>{nobody}</a:Address>"
     body, end = f"</s:Header><s:Body><{prefix}:{form.element}", "</s:Body></s:Envelope>"
     return _Frame(
         f"<s:Envelope {spaces}><s:Header>{action}",
         (f"<{prefix}:chargeBoxIdentity>", f"</{prefix}:chargeBoxIdentity>"),
         f"<a:From>{anonymous}</a:From>",
         f"<a:ReplyTo>{anonymous}</a:ReplyTo>",
-        (f"<a:To{mark}>", f"<a:To{mark}>{manner.wsa}/anonymous</a:To>"),
+        f"<a:To>{nobody}</a:To>",
         f"{body}>",
         f"</{prefix}:{form.element}>{end}",
         f"{body}/>{end}",
@@ -215,19 +260,18 @@ def _call_headers(frame: _Frame, ids: Addresses, own_id: str, identity: str) -> 
     message_id, _, to, sender = ids
     opening, closing = frame.identity
     who = f"{opening}{_escaped(identity)}{closing}" if identity else ""
-    where = f"{frame.to[0]}{_escaped(to)}</a:To>" if to else frame.to[1]
+    where = f"<a:To>{_escaped(to)}</a:To>" if to else frame.to
     origin = f"<a:From><a:Address>{_escaped(sender)}</a:Address></a:From>" if sender else frame.nobody
     number = _escaped(message_id or own_id)
     return f"{who}<a:MessageID>{number}</a:MessageID>{origin}{frame.reply_to}{where}"
 
 
-def _answer_headers(frame: _Frame, ids: Addresses, answered: str, _: str) -> str:
+def _answer_headers(frame: _Frame, ids: Addresses) -> str:
     message_id, relates_to, to, sender = ids
     number = f"<a:MessageID>{_escaped(message_id)}</a:MessageID>" if message_id else ""
-    related = relates_to or answered
-    number += f"<a:RelatesTo>{_escaped(related)}</a:RelatesTo>" if related else ""
+    number += f"<a:RelatesTo>{_escaped(relates_to)}</a:RelatesTo>" if relates_to else ""
     origin = f"<a:From><a:Address>{_escaped(sender)}</a:Address></a:From>" if sender else ""
-    return f"{number}{origin}{f'{frame.to[0]}{_escaped(to)}</a:To>' if to else frame.to[1]}"
+    return f"{number}{origin}{f'<a:To>{_escaped(to)}</a:To>' if to else frame.to}"
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9:/._~ -]*").fullmatch
@@ -245,20 +289,13 @@ def fault(
     version: Version | None = None,
     side: Side = Side.CENTRAL_SYSTEM,
     addresses: Addresses = _NOWHERE,
-    manner: Manner = _USUAL,
+    manner: Manner = USUAL,
 ) -> Written:
     """An error as a fault: the subcode in the namespace of the called service, the reason, and nothing of our insides."""
     row = WIRES[known_code(error.code)]
     namespace = dialect(version or Version.V16, side).contract.namespace
     reason = error.text if row.subcode == error.code or not error.text else f"{error.code}: {error.text}"
     text = _escaped(_sayable(reason or error.code))
-    related = addresses.relates_to or error.id
-    header = f"<a:Action>{manner.wsa}/soap/fault</a:Action>"
-    if addresses.message_id:
-        header += f"<a:MessageID>{_escaped(addresses.message_id)}</a:MessageID>"
-    if related:
-        header += f"<a:RelatesTo>{_escaped(_sayable(related))}</a:RelatesTo>"
-    header += f"<a:To>{manner.wsa}/anonymous</a:To>"
     if manner.soap == SOAP11:
         body = f"<faultcode>s:{_FAULT_CODES[row.soap]}</faultcode><faultstring>{text}</faultstring>"
         body += f'<detail><f:SubCode xmlns:f="{namespace}">{row.subcode}</f:SubCode></detail>'
@@ -267,24 +304,31 @@ def fault(
             f"<s:Code><s:Value>s:{row.soap}</s:Value><s:Subcode><s:Value>f:{row.subcode}</s:Value></s:Subcode></s:Code>"
             f'<s:Reason><s:Text xml:lang="en">{text}</s:Text></s:Reason>'
         )
-    content = (
-        f'<s:Envelope xmlns:s="{manner.soap}" xmlns:a="{manner.wsa}" xmlns:f="{namespace}"><s:Header>{header}</s:Header>'
-        f"<s:Body><s:Fault>{body}</s:Fault></s:Body></s:Envelope>"
-    )
-    changed = error.code if row.subcode != error.code else ""
-    remarks = (Remark(Kind.CHANGED, "errorCode", f"{changed} became {row.subcode}", "errors.fault"),) if changed else ()
-    return Written(content.encode("utf-8"), remarks)
+    spaces = f'xmlns:s="{manner.soap}" xmlns:a="{manner.wsa}" xmlns:f="{namespace}"'
+    header = f"<s:Header>{_fault_headers(addresses, _ADDRESSING[manner.wsa])}</s:Header>"
+    content = f"<s:Envelope {spaces}>{header}<s:Body><s:Fault>{body}</s:Fault></s:Body></s:Envelope>"
+    return Written(content.encode("utf-8"), tuple(_unsaid(error, row.subcode)))
+
+
+def _fault_headers(ids: Addresses, addressing: _Addressing) -> str:
+    header = f"<a:Action>{addressing.fault}</a:Action>"
+    if ids.message_id:
+        header += f"<a:MessageID>{_escaped(ids.message_id)}</a:MessageID>"
+    if ids.relates_to:
+        header += f"<a:RelatesTo>{_escaped(_sayable(ids.relates_to))}</a:RelatesTo>"
+    return f"{header}<a:To>{addressing.anonymous}</a:To>"
+
+
+def _unsaid(error: Error, subcode: str) -> Iterator[Remark]:
+    """What a fault cannot say of an error."""
+    if subcode != error.code:
+        yield Remark(Kind.CHANGED, "errorCode", f"{error.code} became {subcode}", "errors.fault")
+    if error.details:
+        yield Remark(Kind.LOST, "errorDetails", "no field for it", "errors.fault")
 
 
 def _sayable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
-
-
-def refusal(error: OcppError, envelope: Envelope | None) -> Written:
-    """The fault that tells the sender of an envelope why it was not taken, as much of it as could be read."""
-    envelope = envelope or Envelope()
-    ids = Addresses(relates_to=envelope.message_id)
-    return fault(error.as_error(), envelope.version, envelope.side, ids, Manner(envelope.soap, envelope.wsa))
 
 
 def not_here(action: str, side: Side) -> NotSupported:

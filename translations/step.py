@@ -4,14 +4,20 @@ from typing import Any
 
 from translations.messages import Kind, Remark
 
+MOST = 100  # remarks that one message keeps: a peer must not decide how much is stored
+
 Part = str | int | tuple[str, list[Any]]
 """A part of a path: a field, an index, or a field and its list so far, whose next item this is."""
+
+
+_MORE = "remarks.more"
+_MORE_QUIRKS = "quirks.more"  # where a repair is among those that are not kept: who wants none must hear of it
 
 
 class Step:
     """What a translation of one message gathers on its way: where it is, and the remarks so far."""
 
-    __slots__ = ("foreign", "path", "received", "remarks", "title")
+    __slots__ = ("foreign", "noted", "original", "path", "received", "remarks", "title", "unkept")
 
     def __init__(self, title: str, received: str = "") -> None:
         self.title = title
@@ -19,13 +25,32 @@ class Step:
         self.foreign = False
         self.path: list[Part] = []
         self.remarks: list[Remark] = []
+        self.noted = 0
+        self.unkept: Remark | None = None
+        self.original = ""
 
     def at(self, *more: str | int) -> str:
         """The path of where we are, like `meterValue[0].sampledValue[1].unit`."""
         return "".join(map(_part, (*self.path, *more))).lstrip(".")
 
     def note(self, kind: Kind, detail: str, rule: str, *more: str | int) -> None:
-        self.remarks.append(Remark(kind, self.at(*more), detail, rule))
+        self.noted += 1
+        if self.noted <= MOST:
+            self.remarks.append(Remark(kind, self.at(*more), detail, rule))
+        elif self.unkept is None or (rule.startswith("quirks.") and self.unkept.rule != _MORE_QUIRKS):
+            self.unkept = Remark(kind, "", "", _MORE_QUIRKS if rule.startswith("quirks.") else _MORE)
+
+    def forget(self, noted: int) -> None:
+        """Take back what was noted since `noted` was read: what it was about is left out as a whole."""
+        self.noted = noted
+        del self.remarks[noted:]
+
+    def said(self) -> tuple[Remark, ...]:
+        """The remarks; the last says how many more there were."""
+        if self.noted <= MOST or self.unkept is None:
+            return tuple(self.remarks)
+        last = Remark(self.unkept.kind, "", f"and {self.noted - MOST} more remarks", self.unkept.rule)
+        return (*self.remarks, last)
 
     def text(self, what: str, *more: str | int) -> str:
         """An error's text: which message, where, what."""

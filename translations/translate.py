@@ -143,14 +143,16 @@ def _request(text: bytes, received: str) -> tuple[bytes, Wish]:
     if unknown:
         raise FormationViolation(f"line: expected no key {sorted(unknown)[0][:40]!r}")
     for key in ("to", "action", "identity"):
-        if not isinstance(given.get(key, ""), str):
+        if given.get(key) is None:
+            given[key] = ""
+        elif not isinstance(given[key], str):
             raise FormationViolation(f"{key}: expected text")
     if not isinstance(given.get("strict", False), bool):
         raise FormationViolation("strict: expected true or false")
     return _bytes(given), Wish(
-        given.get("to", ""),
-        given.get("action", ""),
-        given.get("identity", ""),
+        given["to"],
+        given["action"],
+        given["identity"],
         _side_named(given.get("side")),
         given.get("strict", False),
         received,

@@ -1,13 +1,11 @@
-"""One XML element to one canonical dict and back, driven by a shape; names no message.
+"""One canonical dict to one XML element, driven by a shape; names no message.
 
-Reading is tolerant: by local name, in any order. Writing is strict: in the order of the contract, and only what it allows.
+Strict: in the order of the contract, and only what it allows.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
-
-from lxml import etree
 
 from translations import quirks
 from translations.deltas import Shape, Slot
@@ -17,170 +15,8 @@ from translations.errors import (
     PropertyConstraintViolation,
     TypeConstraintViolation,
 )
-from translations.messages import Kind, Payload
+from translations.messages import Kind
 from translations.step import Step, kind_of, shown
-
-_MISSING: Any = object()
-
-# --- reading -------------------------------------------------------------------------------------------------------
-
-
-def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
-    """The canonical dict of an element, keys in canonical order. Raises a constraint violation with its path."""
-    if shape.text is not None:
-        return _read_text(node, shape, step)
-    out: Payload = {}
-    find, path = shape.rows.get, step.path
-    last, ordered = 0, True
-    for child in node:
-        row = find(child.tag)
-        if row is None:
-            stray = _stray(child, shape, step)
-            if stray is None:
-                continue
-            row = stray.row()
-        slot, name, order, inner, many, words, leaf, plain = row
-        if order < last:
-            ordered = False
-        last = order
-        if inner is None:
-            value = child.text
-            if words is not None:
-                value = words.get(value) or leaf(value, slot, child, step)
-            elif not (value and len(value) <= plain and value[0] > " " and value[-1] > " " and not len(child)):
-                value = leaf(value, slot, child, step)
-            if many or value is None or name in out:
-                _odd_leaf(value, slot, out, step)
-            else:
-                out[name] = value
-        elif not many:
-            if name in out:
-                raise OccurenceConstraintViolation(step.text("expected it once, found it again", name))
-            path.append(name)
-            out[name] = read(child, inner, step)
-            path.pop()
-        else:
-            into = out.get(name)
-            if into is None:
-                into = out[name] = []
-            path.append((name, into))
-            if slot.flatten:
-                _read_flat(child, slot, inner, into, step)
-            else:
-                into.append(read(child, inner, step) if inner.text is None else _read_text(child, inner, step))
-            path.pop()
-    if not shape.required <= out.keys():
-        ordered = _assume(out, shape, step) and ordered
-    return out if ordered else {name: out[name] for name in shape.names if name in out}
-
-
-def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], step: Step) -> None:
-    """The items of a wrapper that has no meaning of its own."""
-    for item in node:
-        if etree.QName(item).localname == slot.flatten:
-            into.append(read(item, inner, step))
-        else:
-            _unknown(item, step)
-
-
-def _odd_leaf(value: Any, slot: Slot, out: Payload, step: Step) -> None:
-    """A leaf that is absent, repeated, unknown to the canonical form, or a list item of its own there."""
-    if value is None:
-        return
-    if not slot.name:
-        step.note(Kind.LOST, "the canonical form has no such field", slot.rule, slot.wire)
-    elif slot.repeated:
-        out.setdefault(slot.name, []).append(value)
-    elif slot.name in out:
-        _twice(out[slot.name], value, slot, step)
-    else:
-        out[slot.name] = [{slot.wrap: value}] if slot.wrap else value
-
-
-def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
-    text = shape.text
-    assert text is not None
-    value = node.text
-    if not (value and value[0] > " " and value[-1] > " " and not len(node)):
-        value = text.leaf(value, text, node, step)
-    if value is None:
-        raise OccurenceConstraintViolation(step.text("expected a value, found none", text.name))
-    out = {text.name: value}
-    items = node.items()
-    if not items:
-        return out
-    given: dict[str, str] = dict(items)  # type: ignore[arg-type]  # only keys of a parsed document: text
-    found = 0
-    for slot, wire, name, words in shape.marks:
-        value = given.get(wire)
-        if value is not None:
-            found += 1
-            value = words.get(value) or slot.leaf(value, slot, node, step)
-            if value is not None:
-                out[name] = value
-    if found != len(given):
-        _stray_attributes(node, given, shape, out, step)
-        return {name: out[name] for name in shape.names if name in out}
-    return out
-
-
-def _stray_attributes(node: etree._Element, given: Mapping[str, str], shape: Shape, out: Payload, step: Step) -> None:
-    """Attributes that the contract does not have as they are written: in a namespace, in another case, or not at all."""
-    known = {slot.wire for slot in shape.attributes}
-    for name, value in given.items():
-        if name in known or name.startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
-            continue
-        local = name.rpartition("}")[2]
-        slot = shape.by_local.get(local.lower())
-        if slot is None or slot.name in out:
-            step.note(Kind.LOST, f"unknown attribute, {len(value)} characters", "quirks.unknown-attribute", local)
-            continue
-        rule = "quirks.case" if slot.wire != local else "quirks.namespace"
-        step.note(Kind.REPAIRED, f"attribute written {name[:80]}", rule, slot.name)
-        said = slot.leaf(value, slot, node, step)
-        if said is not None:
-            out[slot.name] = said
-
-
-def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
-    local = etree.QName(child).localname
-    slot = shape.by_local.get(local.lower())
-    if slot is None:
-        _unknown(child, step)
-    elif slot.wire != local:
-        step.note(Kind.REPAIRED, f"written {local}", "quirks.case", slot.name or slot.wire)
-    elif not step.foreign:
-        step.foreign = True
-        name = etree.QName(child).namespace or "none"
-        step.note(Kind.REPAIRED, f"namespace {name[:80]}", "quirks.namespace", slot.name or slot.wire)
-    return slot
-
-
-def _unknown(child: etree._Element, step: Step, *under: str) -> None:
-    step.note(Kind.LOST, "unknown element", "quirks.unknown-element", *under, etree.QName(child).localname)
-
-
-def _twice(first: Any, second: Any, slot: Slot, step: Step) -> None:
-    if first != second:
-        raise OccurenceConstraintViolation(step.text("expected it once, found two different values", slot.name))
-    step.note(Kind.REPAIRED, "the same value twice", "quirks.twice", slot.name)
-
-
-def _assume(out: Payload, shape: Shape, step: Step) -> bool:
-    for name in shape.names:
-        if name not in shape.required or name in out:
-            continue
-        assumed = shape.assume.get(name, _MISSING)
-        if assumed == "now":
-            assumed = step.received or _MISSING
-        if assumed is _MISSING:
-            raise OccurenceConstraintViolation(step.text("expected it, found none", name))
-        out[name] = list(assumed) if isinstance(assumed, list) else assumed
-        step.note(Kind.ASSUMED, f"not given, taken as {assumed}", f"{shape.rule}.{name}", name)
-    return False
-
-
-# --- writing -------------------------------------------------------------------------------------------------------
 
 
 class _LeaveOut(Exception):
@@ -252,13 +88,13 @@ def _write_items(items: list[Any], slot: Slot, inner: Shape, out: list[str], ste
     form = _write_text if inner.text is not None else _write_wrapped if inner.wrapped is not None else _write_plain
     for i, item in enumerate(items):
         path[-1] = i
-        mark, noted = len(out), len(step.remarks)
+        mark, noted = len(out), step.noted
         try:
             form(item if type(item) is dict else _object(item, step), slot, inner, out, step)
         except _LeaveOut as left:
             del out[mark:], path[depth + 2 :]
             if left.detail:
-                del step.remarks[noted:]
+                step.forget(noted)
                 step.note(Kind.LOST, left.detail, left.rule)
     del path[depth:]
 
@@ -306,11 +142,11 @@ def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[
         raise OccurenceConstraintViolation(step.text("expected a list with at least one item", bare.name))
     for i, sample in enumerate(samples):
         step.path += (bare.name, i)
-        noted = len(step.remarks)
+        noted = step.noted
         try:
             value = _bare(_object(sample, step), shape, bare, step)
         except _LeaveOut as left:
-            del step.remarks[noted:]
+            step.forget(noted)
             step.note(Kind.LOST, left.detail, left.rule)
             del step.path[-2:]
             continue
@@ -382,8 +218,8 @@ def _with_originals(payload: Mapping[str, Any], shape: Shape) -> Mapping[str, An
     """Where a value will have to change and the message has a free field for the original, it goes there."""
     for slot in shape.keepers:
         value = payload.get(slot.name)
-        if slot.words and isinstance(value, str) and value in slot.words.down_changed and slot.words.keep not in payload:
-            payload = {**payload, slot.words.keep: value}
+        if slot.words and isinstance(value, str) and value in slot.words.down_changed and slot.words.keep[0] not in payload:
+            payload = {**payload, slot.words.keep[0]: value}
     return payload
 
 
