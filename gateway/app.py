@@ -9,20 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from gateway.backends.embedded import EmbeddedBackend
 from gateway.backends.ocppj import OcppjBackend
 from gateway.chargers.callbacks import SoapCalls
 from gateway.chargers.ocppj import JsonDoor, refuse_http
-from gateway.chargers.soap import SoapDoor
+from gateway.chargers.soap import SoapDoor, refuse_socket
 from gateway.config import Config, ConfigError, Embedded, Server
 from gateway.exchange import Ids
 from gateway.greeting import GREETING
@@ -31,14 +32,16 @@ from gateway.link import Limits, Link
 from gateway.listener import Listener
 from gateway.log import MessageLog, configure
 from gateway.metrics import Metrics
-from gateway.roster import Roster
+from gateway.roster import Effect, Registration, Roster, State, seconds
 from gateway.router import BOOT, BY_HAND, Router
 from gateway.state.store import StateError, StateStore, row
 from gateway.traffic.record import Record
 from gateway.traffic.store import TrafficStore
 from translations.messages import Answer, Call, Result, Side, Version
 
+ANNOUNCE_AGAIN = 60.0  # seconds at least between two announcements of a charger that is not accepted
 GATHER = 0.05  # seconds in which lines of the log are gathered
+LEAST_DRAIN = 0.5  # seconds that backends are left with when the doors took all the time there was
 FOLLOW = 0.5  # seconds between two looks of those who watch the traffic
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 GRACE = 1.0  # seconds for answers to be written when those who should have given them are gone
@@ -81,6 +84,7 @@ class Gateway:
         self.soap_door = SoapDoor(self.router.up, self.roster, self.tap, self.ids, config.server)
         self._servers: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._announcing: set[asyncio.Task[None]] = set()
         self._saving: str = ""
         self.stopping = False
         self._stop = asyncio.Event()
@@ -131,6 +135,8 @@ class Gateway:
         self.router.connect(self.backends)
         self.roster.watch(self.soap_calls.adopt)
         self.roster.restore(known)
+        for charger in self.roster:
+            self.soap_calls.adopt(charger, Effect.ARRIVED)  # who is silent can still be called by hand
         await self._open_doors()
         self._tasks.append(asyncio.create_task(self._tick()))
         # What is here now stays. A full collection over thousands of idle connections would stop the loop for a third of a
@@ -145,13 +151,16 @@ class Gateway:
         self._stop.set()
         loop, drain = asyncio.get_running_loop(), self.config.server.drain
         over = loop.time() + drain
-        await asyncio.gather(*self._tasks)  # not cancelled: a thread that saves cannot be
-        await self.json_door.close(drain)
+        for server in self._servers:
+            server.refuse()
+        await asyncio.gather(*self._tasks, *self._announcing)  # not cancelled: a thread that saves cannot be
+        await self.json_door.close(max(over - loop.time(), 0))
         doors = [asyncio.create_task(server.stop(2 * drain + GRACE)) for server in self._servers]
         if doors:
             await asyncio.wait(doors, timeout=max(over - loop.time(), 0))
         # A backend that is closed answers what still waits for it with an error: every request ends in an envelope.
-        await asyncio.gather(*(backend.close() for backend in self.backends.values()))
+        left = max(over - loop.time(), LEAST_DRAIN)
+        await asyncio.gather(*(backend.close(left) for backend in self.backends.values()))
         await asyncio.gather(*doors)
         await self.soap_calls.close()
         await self._save()
@@ -162,14 +171,19 @@ class Gateway:
 
     async def _open_backends(self) -> None:
         for config in self.config.backends:
-            options: dict[str, Any] = {"malformed_limit": self.config.server.malformed_limit, "drain": self.config.server.drain}
+            server = self.config.server
+            options: dict[str, Any] = {
+                "malformed_limit": server.malformed_limit,
+                "drain": server.drain,
+                "frame_limit": server.body_limit,
+            }
             if isinstance(config, Embedded):
                 embedded = EmbeddedBackend(config, self.command, self.tap, self.ids, **options)
                 await embedded.start()
                 self.backends[config.name] = embedded
                 continue
             if config.announce:
-                options |= {"on_open": self._announcement, "on_announced": self._announced}
+                options |= {"on_open": self._announcement, "on_announced": partial(self._announced, config.name)}
             # Nobody behind the doors may take longer than a charger is let wait.
             timeout = min(config.timeout, self.config.server.answer_timeout)
             config = config.model_copy(update={"timeout": timeout})
@@ -181,16 +195,36 @@ class Gateway:
             return None
         return Call(BOOT, charger.boot, self.ids(), charger.identity)
 
-    def _announced(self, identity: str, answer: Answer) -> None:
+    def _announced(self, backend: str, identity: str, answer: Answer) -> None:
+        """Accepted is good news. Anything else does not bind a charger that has not asked: it is announced again, later."""
         charger = self.roster.get(identity)
-        if charger is not None and isinstance(answer, Result):
+        accepted = isinstance(answer, Result) and answer.payload.get("status") == Registration.ACCEPTED
+        if charger is None or self.stopping:
+            return
+        if accepted and isinstance(answer, Result):
             self.router.registered(charger, answer)
+            return
+        told = answer.payload.get("status") if isinstance(answer, Result) else answer.code
+        logger.warning("charger.not_accepted", charger=identity, backend=backend, answer=str(told))
+        wait = seconds(answer.payload.get("interval")) if isinstance(answer, Result) else 0
+        task = asyncio.create_task(self._announce_again(backend, identity, max(wait, ANNOUNCE_AGAIN)))
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
+
+    async def _announce_again(self, backend: str, identity: str, wait: float) -> None:
+        if await self._over(wait):
+            return
+        call = self._announcement(identity)
+        charger = self.roster.get(identity)
+        if call is not None and charger is not None and charger.state is not State.GONE:
+            self._announced(backend, identity, await self.backends[backend].exchange(call))
 
     async def _open_doors(self) -> None:
         config = self.config
         others = [
             Route("/ocpp/{identity:path}", refuse_http, methods=_METHODS),
             Route("/{rest:path}", _elsewhere, methods=_METHODS),
+            WebSocketRoute("/{rest:path}", refuse_socket),
         ]
         doors = Doors(self.soap_door, self.json_door, Starlette(routes=others))
         admin = admin_app(
@@ -334,5 +368,6 @@ def _greet(gateway: Gateway, path: Path | None) -> None:
     url = gateway.url
     socket_url = url.replace("http", "ws", 1)
     admin = Server(host=config.admin.host, port=admin_port).url
-    sys.stdout.write(GREETING.format(url=url, socket=socket_url, admin=admin))
+    command = sys.argv[0] if sys.argv[0].endswith("ocpp-gateway") else "ocpp-gateway"
+    sys.stdout.write(GREETING.format(url=url, socket=socket_url, admin=admin, command=command))
     sys.stdout.flush()

@@ -4,26 +4,31 @@ Every complaint carries the path of its key. Unknown keys are complaints. Secret
 environment variable that holds them and are read when they are needed.
 """
 
-import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, TypeAdapter, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from gateway.complaints import NO_SUCH_KEY, Complaint, cross_checks, unknown_variables, wish
 
 DEFAULT_FILE = Path("gateway.toml")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?")  # all that the environment has is text
-_PREFIX = "OCPP_GATEWAY_"
-_TAKEN = ("", "charger")  # people who call by hand, and the other leg in the traffic log
+PREFIX = "OCPP_GATEWAY_"
 
 
 def _seconds(value: object) -> object:
@@ -59,6 +64,15 @@ def _url(value: object, schemes: tuple[str, ...]) -> object:
             raise ValueError(f"expected a URL that starts with {schemes[0]}:// or {schemes[1]}://")
         if parts.password:
             raise ValueError("expected no password in the URL; use password_env or password_file")
+        if "#" in value:  # RFC 6455, 3: not in the address of a WebSocket; and it never reaches an HTTP server
+            raise ValueError("expected no #fragment in the URL")
+        _ = parts.port  # raises ValueError
+    return value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, str) and not value.startswith("/"):
+        raise ValueError("expected a path that starts with /")
     return value
 
 
@@ -66,7 +80,10 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=
 Size = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 WebUrl = Annotated[str, BeforeValidator(_web_url)]
 SocketUrl = Annotated[str, BeforeValidator(_socket_url)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Host = Annotated[str, Field(min_length=1)]
+UrlPath = Annotated[str, BeforeValidator(_path)]
+Port = Annotated[int, Field(ge=0, le=65535)]  # of our own; 0: any free one
+PeerPort = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Section(BaseModel):
@@ -76,7 +93,7 @@ class Section(BaseModel):
 class Server(Section):
     """Where chargers come."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 9000
     public_url: WebUrl | None = None
     body_limit: Size = 1024 * 1024
@@ -97,7 +114,7 @@ class Server(Section):
 class Admin(Section):
     """Where people come."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 9001
     token_env: str | None = None
     token_file: Path | None = None
@@ -107,8 +124,8 @@ class Callbacks(Section):
     """How SOAP chargers are called back."""
 
     allow: tuple[IPvAnyNetwork, ...] = ()
-    port: Port | None = None
-    path: str = "/"
+    port: PeerPort | None = None
+    path: UrlPath = "/"
     connect_timeout: Seconds = 10
     timeout: Seconds = 25
     waiting: Annotated[int, Field(ge=0)] = 16
@@ -147,7 +164,7 @@ class Charger(Section):
 
     match: str
     callback_url: WebUrl | None = None
-    callback_port: Port | None = None
+    callback_port: PeerPort | None = None
 
 
 class Embedded(Section):
@@ -198,7 +215,7 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
@@ -258,126 +275,66 @@ def load(path: Path | None, *, secrets: bool = True) -> Config:
 
     `secrets=False` is for those who need none and may not be able to read them.
     """
-    name = str(path) if path else "environment"
+    written, environment = _file(path) if path else {}, _environment()
+    values = _merged(written, environment)
+    sections, complaints = _sections(values)
+    faulty = {str(complaint.place[0]) for complaint in complaints}
+    complaints += unknown_variables(PREFIX, Config.model_fields, values)
+    complaints += cross_checks(Config.model_construct(**sections), faulty, secrets)
+    if complaints:
+        raise ConfigError([f"{_source(each, path, environment)}: {each}" for each in complaints])
+    return Config.model_construct(**sections)
+
+
+def _file(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text("utf-8")) if path else {}
-        config = Config(**values)
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError([f"{name}: cannot be read: {(error.strerror or str(error)).lower()}"]) from None
+        raise ConfigError([f"{path}: cannot be read: {(error.strerror or str(error)).lower()}"]) from None
     except UnicodeDecodeError:
-        raise ConfigError([f"{name}: expected UTF-8 text"]) from None
+        raise ConfigError([f"{path}: expected UTF-8 text"]) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{name}: expected TOML: {error}"]) from None
+        raise ConfigError([f"{path}: expected TOML: {error}"]) from None
+
+
+def _environment() -> dict[str, Any]:
+    try:
+        return EnvSettingsSource(Config)()
     except SettingsError as error:
         section = re.search(r'field "(\w+)"', str(error))
-        where = section[1] if section else _PREFIX
+        where = section[1] if section else PREFIX
         raise ConfigError([f'environment: {where}: expected lists and tables as JSON, such as ["10.0.0.0/8"]']) from None
-    except ValidationError as error:
-        raise ConfigError([f"{name}: {_place(e['loc'])}: {_wish(e)}" for e in error.errors()]) from None
-    if complaints := list(_complaints(config, secrets)):
-        raise ConfigError([f"{name}: {where}: {what}" for where, what in complaints])
-    return config
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    kept = [p for i, p in enumerate(loc) if not (p in ("embedded", "ocppj") and i and isinstance(loc[i - 1], int))]
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in kept).lstrip(".")
+def _merged(written: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written in the file and, over it, key by key, what the environment says."""
+    values = {**written, **environment}
+    for name in written.keys() & environment.keys():
+        if isinstance(written[name], dict) and isinstance(environment[name], dict):
+            values[name] = {**written[name], **environment[name]}
+    return values
 
 
-# What pydantic says of code, said of a file.
-_WISHES: Mapping[str, str] = MappingProxyType(
-    {
-        "extra_forbidden": "expected no such key",
-        "missing": "expected a value, found none",
-        "union_tag_not_found": "expected the key kind, found none",
-        "union_tag_invalid": "expected kind {expected_tags}, got {tag}",
-        "string_type": "expected text",
-        "tuple_type": "expected a list",
-        "model_type": "expected a table",
-        "model_attributes_type": "expected a table",
-        "too_short": "expected at least {min_length} of them",
-        "path_type": "expected a path",
-        "ip_any_network": 'expected a network like "10.0.0.0/8", without bits beyond its length',
-        "int_parsing": "expected a whole number",
-        "int_type": "expected a whole number",
-        "int_from_float": "expected a whole number",
-        "bool_parsing": "expected true or false",
-        "finite_number": "expected a finite number",
-    }
-)
+def _sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Complaint]]:
+    """The sections that are as they should be, and what is wrong with the others."""
+    sections: dict[str, Any] = {}
+    complaints: list[Complaint] = []
+    for name, field in Config.model_fields.items():
+        if name in values:
+            try:
+                annotation: Any = field.annotation
+                sections[name] = TypeAdapter(annotation).validate_python(values[name])
+            except ValidationError as error:
+                complaints += [Complaint((name, *each["loc"]), wish(each)) for each in error.errors()]
+    return sections, complaints + [Complaint((name,), NO_SUCH_KEY) for name in values if name not in Config.model_fields]
 
 
-def _wish(error: Any) -> str:
-    if error["type"] in _WISHES:
-        return _WISHES[error["type"]].format_map(error.get("ctx", {}))
-    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return str(text[:1].lower() + text[1:])
-
-
-def _complaints(config: Config, secrets: bool) -> Iterator[tuple[str, str]]:
-    yield from _environment_complaints()
-    yield from _backend_complaints(config)
-    if secrets:
-        yield from _secret_complaints(config)
-    names = [b.name for b in config.backends]
-    for i, route in enumerate(config.routes):
-        for key, wanted in (("answer", route.answer), ("listen", route.listen)):
-            for name in wanted:
-                if name not in names:
-                    yield f"routes[{i}].{key}", f"expected the name of a backend ({', '.join(names)}), got {name}"
-        if both := set(route.answer) & set(route.listen):
-            yield f"routes[{i}].listen", f"expected backends that do not also answer, got {', '.join(sorted(both))}"
-    if not _loopback(config.admin.host) and not (config.admin.token_env or config.admin.token_file):
-        yield "admin.host", "expected a loopback address, or token_env or token_file to guard the API"
-    if config.server.port and config.server.port == config.admin.port:
-        yield "admin.port", "expected another port than server.port"
-
-
-def _environment_complaints() -> Iterator[tuple[str, str]]:
-    """Of sections that do not exist; those that exist judge their keys themselves."""
-    for name in sorted(os.environ):
-        section, nested, _ = name.lower().removeprefix(_PREFIX.lower()).partition("__")
-        if name.upper().startswith(_PREFIX) and nested and section not in Config.model_fields:
-            yield name, f"expected a section of the configuration before __, got {section}"
-
-
-def _backend_complaints(config: Config) -> Iterator[tuple[str, str]]:
-    if not config.backends:
-        yield "backends", "expected at least one backend"
-    seen: set[str] = set()
-    for i, backend in enumerate(config.backends):
-        if backend.name in seen:
-            yield f"backends[{i}].name", f"expected another name, {backend.name} is taken"
-        seen.add(backend.name)
-        if backend.name in _TAKEN:
-            yield f"backends[{i}].name", "expected a name that is neither empty nor charger"
-        if isinstance(backend, Ocppj):
-            if "{identity}" not in backend.url:
-                yield f"backends[{i}].url", "expected {identity} somewhere in the URL"
-            if bool(backend.client_cert) != bool(backend.client_key):
-                yield f"backends[{i}].client_cert", "expected client_cert and client_key together"
-
-
-def _secret_complaints(config: Config) -> Iterator[tuple[str, str]]:
-    for key in ("token_env", "token_file"):
-        yield from _secret_complaint(f"admin.{key}", getattr(config.admin, key))
-    for i, backend in enumerate(config.backends):
-        for key in ("password_env", "password_file", "passwords_file", "ca_file", "client_cert", "client_key"):
-            yield from _secret_complaint(f"backends[{i}].{key}", getattr(backend, key, None))
-
-
-def _secret_complaint(key: str, where: str | Path | None) -> Iterator[tuple[str, str]]:
-    if isinstance(where, Path) and not where.is_file():
-        yield key, f"expected a readable file, {where} is not there"
-    if isinstance(where, str) and where not in os.environ:
-        yield key, f"expected the environment variable {where} to be set"
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _source(complaint: Complaint, path: Path | None, environment: Mapping[str, Any]) -> str:
+    """Where that is written which is complained about: in the file, unless the environment says it."""
+    section, *keys = complaint.place
+    told = environment.get(str(section))
+    over = keys[0] in told if isinstance(told, dict) and keys else told is not None
+    return str(path) if path and not over and not str(section).upper().startswith(PREFIX) else "environment"
 
 
 def secret(env: str | None, file: Path | None) -> str | None:

@@ -1,5 +1,6 @@
 """Opens WebSockets to a CSMS: address, subprotocol, credentials, TLS. What is said over them is not its business."""
 
+import logging
 import ssl
 import tomllib
 from base64 import b64encode
@@ -12,7 +13,8 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from gateway.config import Ocppj, secret
-from gateway.link import CLOSE_GRACE, Closed
+from gateway.link import CLOSE_GRACE, OVERSIZED, Closed, Oversized
+from gateway.tls import tls
 
 SUBPROTOCOL = Subprotocol("ocpp1.6")
 FRAME_LIMIT = 1024 * 1024  # bytes
@@ -23,6 +25,7 @@ class _Connection(ClientConnection):
     """The library's connection, with a way to send that needs no waiting. Half of a relay's time went into `send`."""
 
     def send_now(self, data: bytes) -> bool:
+        """Send one text message if that needs no waiting; whether it was sent."""
         if self.paused or self.protocol.state is not State.OPEN:
             return False
         self.protocol.send_text(data)
@@ -33,13 +36,16 @@ class _Connection(ClientConnection):
 class Dialler:
     """Opens the sockets of one backend, one for each charger."""
 
-    def __init__(self, config: Ocppj) -> None:
-        self._config = config
+    def __init__(self, config: Ocppj, frame_limit: int = FRAME_LIMIT) -> None:
+        self._config, self._frame_limit = config, frame_limit
         self._credentials = Credentials(config)
-        self._tls = _tls(config) if config.url.startswith("wss:") else None
+        self._tls = tls(config.ca_file, config.client_cert, config.client_key) if config.url.startswith("wss:") else None
+        self._logger = _quiet()
 
     async def dial(self, identity: str) -> "Socket":
         """Open the socket that stands for a charger. Raises one of FAULTS."""
+        if identity in (".", ".."):  # RFC 3986, 5.2.4: in a path these are no names, even percent-encoded
+            raise ValueError(f"expected an identity that can be the last part of a path, got {identity}")
         socket = await self._connect(identity, self._credentials.authorization(identity))
         if socket.subprotocol != SUBPROTOCOL:  # OCPP-J 1.6, 3.2: the server agrees to no version, and closes
             try:
@@ -63,7 +69,8 @@ class Dialler:
             ping_interval=config.ping_interval,
             ping_timeout=config.ping_timeout,
             close_timeout=CLOSE_GRACE,
-            max_size=FRAME_LIMIT,
+            max_size=self._frame_limit,
+            logger=self._logger,
             create_connection=_Connection,
         )
         assert isinstance(connection, _Connection)
@@ -79,21 +86,25 @@ class Socket:
         self._socket = socket
 
     def send_now(self, data: str | bytes, /) -> bool:
+        """Send one text message if that needs no waiting; whether it was sent."""
         return self._socket.send_now(data.encode() if isinstance(data, str) else data)
 
     async def send(self, data: str | bytes, /) -> None:
+        """Send one text message. Raises Closed."""
         try:
             await self._socket.send(data, text=True)
         except ConnectionClosed as closed:
             raise _closed(closed) from None
 
     async def receive(self) -> str | bytes:
+        """The next message. Raises Closed."""
         try:
             return await self._socket.recv()
         except ConnectionClosed as closed:
             raise _closed(closed) from None
 
     async def close(self, code: int, reason: str) -> None:
+        """Close, with the closing handshake; again: nothing."""
         await self._socket.close(code, reason)
 
     def abort(self) -> None:
@@ -159,14 +170,16 @@ def reason(fault: Exception, connect_timeout: float) -> str:
     return str(fault)
 
 
-def _tls(config: Ocppj) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=config.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if config.client_cert:
-        context.load_cert_chain(config.client_cert, config.client_key)
-    return context
+def _quiet() -> logging.Logger:
+    """A logger that says nothing: how a connection ended is told here, and the library would add its stack."""
+    logger = logging.getLogger("gateway.websockets")
+    logger.setLevel(logging.CRITICAL)
+    logger.propagate = False
+    return logger
 
 
 def _closed(closed: ConnectionClosed) -> Closed:
+    if closed.sent and closed.sent.code == OVERSIZED and not closed.rcvd_then_sent:
+        return Oversized(closed.sent.reason)
     frame = closed.rcvd or closed.sent
     return Closed(frame.code, frame.reason) if frame else Closed(1006)

@@ -24,6 +24,6 @@ curl -sS {url}/soap -H 'Content-Type: application/soap+xml' --data-binary \\
   </s:Body>
 </s:Envelope>'
 
-  Then look up what passed:            ocpp-gateway traffic list
+  Then look up what passed:            {command} traffic list
 
 """

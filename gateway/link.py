@@ -5,22 +5,23 @@ Knows neither which end opened the socket nor what is behind it. An idle link is
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from gateway.exchange import Exchange, Ids
 from gateway.rpc import Answered, Ended, Event, Limits, Malformed, Received, Send, Serve, Session
 from gateway.traffic.record import Record, Tap
-from translations.errors import InternalError, OcppError
+from translations.errors import FormationViolation, InternalError, OcppError
 from translations.messages import Answer, Call, Error, Message, Remark, Result, Side
 
-__all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "Transport"]
+__all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "Oversized", "Transport", "Unsent"]
 
 CLOSE_GRACE = 5.0  # seconds for the closing handshake, and for tasks to notice that they are cancelled
 REASON_LIMIT = 123  # bytes: RFC 6455, 5.5 and 5.5.1
+OVERSIZED = 1009  # RFC 6455, 7.4.1
 
 logger = structlog.get_logger(__name__)
 
@@ -34,6 +35,17 @@ class Closed(Exception):
         self.reason = reason
 
 
+class Unsent(Closed):
+    """The socket was closed, or closing, before the call was sent."""
+
+
+class Oversized(Closed):
+    """A frame of the peer was over our limit, so that the socket was closed. The reason tells both sizes."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(OVERSIZED, reason)
+
+
 class Transport(Protocol):
     """An open WebSocket. Text goes out as text or as UTF-8; pings are its own business and bound every wait on it."""
 
@@ -44,7 +56,7 @@ class Transport(Protocol):
         """Send one text message if that needs no waiting; whether it was sent. Never raises."""
 
     async def receive(self) -> str | bytes:
-        """The next message: text, or bytes where the peer sent a binary one. Raises Closed."""
+        """The next message: text, or bytes where the peer sent a binary one. Raises Closed, or Oversized of its kinds."""
 
     async def close(self, code: int, reason: str) -> None:
         """Close; again: nothing."""
@@ -113,6 +125,8 @@ class Link:
                         if frames:
                             await self._send(frames)
         except Closed as closed:
+            if isinstance(closed, Oversized) and not self._ended:
+                self._tap(self._oversized(closed))
             self._closing = self._closing or closed
         except TimeoutError:  # set by `end`: the peer did not take part in the closing handshake
             pass
@@ -134,10 +148,14 @@ class Link:
             return error.as_error(call.id, call.action)
         return Error("GenericError", text, {}, call.id, call.action)
 
-    async def ask(self, call: Call, timeout: float) -> Answer:
-        """Make a call of ours; an Error is the peer's. Raises TimeoutError, Closed, or OcppError if too many wait."""
+    def ask(self, call: Call, timeout: float) -> Coroutine[Any, Any, Answer]:
+        """Make a call of ours; an Error is the peer's. Raises TimeoutError, Closed (Unsent if it was not sent), or OcppError
+        if too many wait.
+
+        The call is under way when this returns, ahead of those that others make later; what is awaited is the answer.
+        """
         if self._closing:
-            raise self._closing
+            raise Unsent(self._closing.code, self._closing.reason)
         if not call.id:
             call = replace(call, id=self._ids())
         elif call.id in self._waiters:
@@ -148,16 +166,19 @@ class Link:
         self._waiters[call.id] = waiter
         # A timer is a third of the price of asyncio.timeout, and this is on the way of every message.
         timer = loop.call_later(timeout, _expire, waiter)
+        if frames and not self._sent_now(frames):
+            self._spawn(self._send(frames))  # it waits for the socket to take more; the call has its deadline
+        return self._awaited(call.id, waiter, timer)
+
+    async def _awaited(self, call_id: str, waiter: asyncio.Future[Answer | Closed | None], timer: asyncio.TimerHandle) -> Answer:
         outcome: Answer | Closed | None = None
         try:
-            if frames and not self._sent_now(frames):
-                self._spawn(self._send(frames))  # it waits for the socket to take more; the call has its deadline
             outcome = await waiter
         finally:
             timer.cancel()
-            del self._waiters[call.id]
+            del self._waiters[call_id]
             if outcome is None:
-                self._give_up(call.id)
+                self._give_up(call_id)
         if outcome is None:
             raise TimeoutError
         if isinstance(outcome, Closed):
@@ -202,9 +223,10 @@ class Link:
     def _abandon(self) -> None:
         for task in self._tasks:
             task.cancel()
-        for waiter in self._waiters.values():
+        closing = self._closing or Closed(1006)
+        for call_id, waiter in self._waiters.items():
             if not waiter.done():
-                waiter.set_result(self._closing or Closed(1006))
+                waiter.set_result(closing if self._session.sent(call_id) else Unsent(closing.code, closing.reason))
 
     async def _release(self) -> None:
         self._abandon()
@@ -319,6 +341,11 @@ class Link:
             peer=self.peer,
             note=_FATES[fate] if fate else note,
         )
+
+    def _oversized(self, closed: Oversized) -> Record:
+        error = FormationViolation(closed.reason)
+        logger.warning("frame.oversized", identity=self.identity, leg=self.leg, reason=closed.reason)
+        return self._refused(Malformed(error, ""), b"")
 
     def _refused(self, event: Malformed, data: str | bytes) -> Record:
         return Record(

@@ -7,6 +7,54 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADER_LIMIT = 64 * 1024  # bytes
+HEADER_TIMEOUT = 30.0  # seconds
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's protocol with bounds that it leaves to a proxy: how long and how large the head of a request may be."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._seen = 0
+        self._head: asyncio.TimerHandle | None = None
+        self._await_head()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None:
+            self._seen += len(data)
+            if self._seen > HEADER_LIMIT and not self.transport.is_closing():
+                self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        if self._head is None:  # a further request on a connection that is kept
+            self._await_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_is_over()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_over()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._seen = 0
+        self._head = self.loop.call_later(HEADER_TIMEOUT, self._give_up)
+
+    def _head_is_over(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
 
 
 class Listener(uvicorn.Server):
@@ -18,7 +66,7 @@ class Listener(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
-                http="httptools",
+                http=BoundedHttp,
                 ws="websockets-sansio",
                 ws_max_size=frame_limit,
                 ws_ping_interval=ping[0] if ping else None,
@@ -65,6 +113,11 @@ class Listener(uvicorn.Server):
         """Told by uvicorn: it listens."""
         await super().startup(sockets)
         self._up.set()
+
+    def refuse(self) -> None:
+        """Take no more connections."""
+        for server in self.servers if self.started else ():
+            server.close()
 
     async def stop(self, drain: float) -> None:
         """Take no more connections, and finish what is in flight."""

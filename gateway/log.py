@@ -84,12 +84,16 @@ class MessageLog:
         self._text = _line_json if as_json(config) else _line
         self._stream, self._later = stream, later
         self._lines: list[str] = []
+        self._refused = ""
 
     def __call__(self, record: Record) -> None:
-        # A refused envelope is always answered, and told of there.
-        answered = record.leg == CHARGER_LEG and record.kind != "call" and (record.kind, record.wire) != ("refused", "soap")
-        bad = record.outcome not in ("ok", "")
-        level = logging.WARNING if bad and answered else logging.INFO if answered else logging.DEBUG
+        if record.kind == "refused":
+            self._refused = record.exchange
+            level = logging.WARNING
+        elif record.kind == "call" or record.leg != CHARGER_LEG or record.exchange == self._refused:
+            level = logging.DEBUG  # the fault that answers what was refused would say the same again
+        else:
+            level = logging.INFO if record.outcome == "ok" else logging.WARNING
         if level < self._level:
             return
         self._lines.append(self._text(record, level))
@@ -116,6 +120,11 @@ def _facts(record: Record) -> list[str]:
     return [fact for fact in facts if fact]
 
 
+def _note(record: Record) -> str:
+    """Our own words. An error's text may be the peer's, with an idTag in it: that is for the traffic log."""
+    return "" if record.kind == "error" else record.note
+
+
 def _stamp(at: float) -> str:
     return f"{_second(int(at))}.{int(at * 1000) % 1000:03}Z"
 
@@ -128,8 +137,8 @@ def _second(at: int) -> str:
 def _line(record: Record, level: int) -> str:
     charger = record.charger or "?"
     text = f"{charger} {record.direction} {record.action or '?'} {record.leg} {' '.join(_facts(record))} {record.exchange}"
-    if record.note:
-        text += f" : {record.note}"
+    if note := _note(record):
+        text += f" : {note}"
     if not text.isprintable():
         text = text.encode("unicode_escape").decode()
     return f"{_stamp(record.at)} [{logging.getLevelName(level).lower():7}] {text}\n"
@@ -151,7 +160,7 @@ def _line_json(record: Record, level: int) -> str:
         "exchange": record.exchange,
         "ms": None if record.latency is None else round(record.latency * 1000, 1),
         "remarks": len(record.remarks),
-        "note": record.note,
+        "note": _note(record),
     }
     if all(value.isprintable() for value in said.values() if isinstance(value, str)):
         return _ENCODER.encode(said).decode() + "\n"

@@ -9,10 +9,13 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from gateway.config import Presence as PresenceConfig
+from translations import soap
+from translations.errors import InternalError
 from translations.messages import Answer, Call, Payload, Version
 
 LEAST_SILENCE = 15 * 60.0  # seconds; a heartbeat may be lost, and modems are slow
 HEARTBEATS_MISSED = 3
+MOST = 100_000  # whoever reaches the door can invent identities
 
 
 class Link(Protocol):
@@ -82,6 +85,7 @@ class Charger:
     boot: Payload | None = None
     registration: Registration = Registration.UNKNOWN
     interval: int = 0
+    manner: soap.Manner = soap.USUAL
     link: Link | None = None
     triggered: set[str] = field(default_factory=set)
 
@@ -110,8 +114,11 @@ class Roster:
         """Have arrivals and departures told."""
         self._watchers.append(watcher)
 
-    def heard(self, identity: str, version: Version, peer: str, callback: str) -> Charger:
-        """A SOAP charger said something. `callback` is the address it can be called at, empty where it told none."""
+    def heard(self, identity: str, version: Version, peer: str, callback: str, manner: soap.Manner = soap.USUAL) -> Charger:
+        """A SOAP charger said something. `callback` is the address it can be called at, empty where it told none.
+
+        Raises InternalError where there are too many chargers.
+        """
         charger = self._known(identity)
         charger.last_seen = self._clock()
         self._changed.add(charger.identity)  # when it was last seen decides who is here after a restart
@@ -119,6 +126,7 @@ class Roster:
             return charger  # whoever posts under the name of a connected charger does not move it
         charger.wire, charger.version, charger.peer = "soap", version, peer
         charger.callback = callback or charger.callback
+        charger.manner = manner
         if charger.state is State.GONE:
             self._happen(charger, Event.HEARD)
         return charger
@@ -153,7 +161,7 @@ class Roster:
     def registered(self, charger: Charger, status: str, interval: Any) -> None:
         """Keep what was answered to it."""
         charger.registration = Registration(status) if status in tuple(Registration) else Registration.UNKNOWN
-        charger.interval = _seconds(interval)
+        charger.interval = seconds(interval)
         charger.triggered.clear()
         self._changed.add(charger.identity)
 
@@ -189,6 +197,8 @@ class Roster:
     def _known(self, identity: str) -> Charger:
         charger = self.get(identity)
         if charger is None:
+            if len(self._chargers) >= MOST:
+                raise InternalError(f"expected at most {MOST} chargers, this is one more")
             charger = self._chargers[identity.casefold()] = Charger(identity)
         return charger
 
@@ -199,7 +209,7 @@ class Roster:
                 watcher(charger, effect)
 
 
-def _seconds(interval: Any) -> int:
+def seconds(interval: Any) -> int:
     """The heartbeat interval that a backend told, also as `300.0` or `"300"`; 0 where it told none."""
     try:
         seconds = int(Decimal(interval)) if isinstance(interval, int | str | Decimal) else 0

@@ -11,7 +11,7 @@ from gateway.roster import Charger, Effect, Registration, Roster
 from translations.messages import Answer, Call, Error, Result, Side
 
 BOOT = "BootNotification"
-TRIGGER = "TriggerMessage"
+TRIGGERS = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
 # OCPP 1.6, 4.2: a central system may not start or stop transactions while it has a charger's registration pending.
 _NOT_WHILE_PENDING = frozenset({"RemoteStartTransaction", "RemoteStopTransaction"})
 BY_HAND = ""  # the name under which people call
@@ -75,7 +75,7 @@ class Router:
         if refusal := self._not_allowed(charger, backend, call):
             return refusal
         made = replace(call, id=self._ids() if not call.id else call.id, identity=charger.identity, side=Side.CHARGE_POINT)
-        wanted = str(call.payload.get("requestedMessage")) if call.action == TRIGGER else ""
+        wanted = str(call.payload.get("requestedMessage")) if call.action in TRIGGERS else ""
         if wanted:
             charger.triggered.add(wanted)  # before the answer: chargers do not always wait with what was asked for
         answer = await charger.link.call(made, timeout)

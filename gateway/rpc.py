@@ -23,7 +23,7 @@ class Limits:
 
     waiting: int = 32  # our calls that wait for their turn
     queued: int = 16  # the peer's calls that wait for theirs
-    malformed: int = 20  # malformed frames in a row before the session ends
+    malformed: int = 20  # malformed frames in a row that end the session
 
 
 class Received(NamedTuple):
@@ -126,6 +126,10 @@ class Session:
     def waiting(self) -> int:
         """How many of our calls wait for their turn."""
         return len(self._waiting or ())
+
+    def sent(self, call_id: str) -> bool:
+        """Whether a call of ours has had its turn."""
+        return call_id not in (self._waiting or ())
 
     def call(self, call: Call, at: float) -> list[Event]:
         """Send a call, now or when it is its turn. Raises GenericError when too many wait."""
@@ -230,8 +234,8 @@ class Session:
             events = [Malformed(error, self._last, flight.at), Answered(_nonsense(error, flight.call)), *self._next(at)]
         else:
             events = [Malformed(error, "")]
-        if self._row > self._limits.malformed:
-            events.append(Ended(f"more than {self._limits.malformed} malformed frames in a row"))
+        if self._row >= self._limits.malformed:
+            events.append(Ended(f"{self._row} malformed frames in a row"))
         return events
 
     def _bad_call(self, error: OcppError) -> list[Event]:

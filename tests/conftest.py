@@ -86,7 +86,7 @@ async def port(open_gateway: OpenGateway) -> int:
 
 @pytest.fixture(scope="session")
 def _charge_points() -> Iterator[ChargePoints]:
-    if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 12) and "REQUIRE_ALL_PEERS" not in os.environ:
         pytest.skip("spyne imports on Python 3.11 only")
     from tests.peers import charge_point as made
 

@@ -14,13 +14,16 @@ import trustme
 from ocpp.routing import on
 from ocpp.v16 import call, call_result
 from ocpp.v16.enums import Action, RegistrationStatus, ResetType
+from structlog.testing import capture_logs
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from gateway.backends import Backend, NotSent
-from gateway.backends.ocppj import MOVES, OcppjBackend, State, Step
+from gateway.backends.ocppj import OcppjBackend
+from gateway.backends.session import MOVES, State, Step
 from gateway.config import Ocppj
+from gateway.dial import Dialler, Socket
 from gateway.exchange import Ids
 from gateway.traffic.record import Record
 from tests.ws import DEADLINE
@@ -83,7 +86,9 @@ class Rig:
         self.csms, self.port, self.records = csms, port, list[Record]()
         self.commands: list[tuple[str, Call]] = []
         hooks: dict[str, Any] = {
-            key: options.pop(key) for key in ("on_open", "on_announced", "connect_concurrency", "drain") if key in options
+            key: options.pop(key)
+            for key in ("on_open", "on_announced", "connect_concurrency", "drain", "frame_limit")
+            if key in options
         }
         scheme = options.pop("scheme", "ws")
         settings = {"backoff_min": 0.001, "backoff_max": 0.01, "timeout": DEADLINE} | options
@@ -510,3 +515,106 @@ async def test_what_a_closing_connection_takes_from_a_listener_is_counted() -> N
         socket.transport.abort()
         await rig.csms.socket()
         assert (rig.backend.dropped, rig.backend.queued()) == (1, 0)
+
+
+class SlowDialler(Dialler):
+    """So slow that the CSMS has closed the socket before it is looked at."""
+
+    async def dial(self, identity: str) -> Socket:
+        socket = await super().dial(identity)
+        await socket._socket.wait_closed()
+        return socket
+
+
+async def test_a_csms_that_takes_us_in_and_throws_us_out_at_once_is_tried_again() -> None:
+    async def talk(socket: ServerConnection) -> None:
+        await socket.close(1001)
+
+    with capture_logs() as logs:
+        async with rigged(talk, on_open=announcing) as rig:
+            rig.backend._dialler = SlowDialler(rig.backend._config)
+            rig.backend.arrive("CP-1")
+            for _ in range(3):
+                await rig.csms.socket()
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == []
+
+
+async def test_a_session_that_a_mistake_of_ours_ends_is_logged_and_begins_again() -> None:
+    mistakes = [KeyError("mistake")]
+
+    def on_open(identity: str) -> Call | None:
+        if mistakes:
+            raise mistakes.pop()
+        return None
+
+    with capture_logs() as logs:
+        async with rigged(on_open=on_open) as rig:
+            rig.backend.arrive("CP-1")
+            await rig.until(State.UP)
+            assert await rig.backend.exchange(heartbeat()) == Result({}, "g1", "Heartbeat")
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["backend.session.failed"]
+
+
+async def test_an_announcement_goes_before_what_a_listener_is_to_hear() -> None:
+    async with rigged(on_open=announcing) as rig:
+        rig.backend.offer(heartbeat("g1"))
+        await rig.until(State.UP)
+        await rig.backend.exchange(heartbeat("g2"))
+    assert [r.action for r in rig.records if r.kind == "call"][:2] == ["BootNotification", "Heartbeat"]
+
+
+async def test_a_charger_that_comes_back_is_dialled_when_its_former_connection_is_closed() -> None:
+    async with rigged(be_silent, drain=DEADLINE) as rig, asyncio.timeout(DEADLINE):
+        task = asyncio.ensure_future(rig.backend.exchange(heartbeat()))
+        first = await rig.csms.socket()
+        await first.recv()
+        rig.backend.leave("CP-1")
+        rig.backend.arrive("CP-1")
+        await first.send('[2,"s1","Reset",{}]')
+        await first.recv()
+        assert len(rig.csms.paths) == 1
+        await first.send('[3,"g1",{}]')
+        await task
+        await rig.csms.socket()
+        assert first.close_code == 1001
+
+
+async def test_a_call_on_a_closing_connection_was_not_sent() -> None:
+    async with rigged(be_silent, timeout=DEADLINE) as rig, asyncio.timeout(DEADLINE):
+        tasks = [asyncio.ensure_future(rig.backend.exchange(heartbeat(f"g{i}"))) for i in range(2)]
+        socket = await rig.csms.socket()
+        await socket.recv()
+        await socket.close()
+        answers = await asyncio.gather(*tasks)
+    assert [type(answer) for answer in answers] == [Error, NotSent]
+
+
+async def test_a_frame_above_the_limit_is_recorded() -> None:
+    async def talk(socket: ServerConnection) -> None:
+        await socket.send("x" * 2000)
+        await socket.wait_closed()
+
+    async with rigged(talk, frame_limit=1000) as rig:
+        rig.backend.arrive("CP-1")
+        await (await rig.csms.socket()).wait_closed()
+        await rig.csms.socket()
+    assert (rig.records[0].kind, rig.records[0].outcome) == ("refused", "FormationViolation")
+    assert rig.records[0].note == "frame with 2000 bytes exceeds limit of 1000 bytes"
+
+
+async def test_what_the_library_has_to_say_of_a_connection_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with rigged(be_silent) as rig:
+        config = Ocppj(kind="ocppj", name="csms", url=f"ws://127.0.0.1:{rig.port}/{{identity}}")
+        socket = await Dialler(config).dial("CP-1")
+        socket._socket.logger.error("keepalive ping failed")
+        socket.abort()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("identity", [".", ".."])
+async def test_an_identity_that_is_no_name_in_a_path_is_not_dialled(identity: str) -> None:
+    async with rigged(backoff_min=60, backoff_max=60) as rig:
+        answer = await rig.backend.exchange(heartbeat(identity=identity))
+    text = f"backend csms is not reachable: expected an identity that can be the last part of a path, got {identity}"
+    assert answer == NotSent("InternalError", text, {}, "g1", "Heartbeat")
+    assert rig.csms.paths == []

@@ -18,6 +18,7 @@ from gateway.traffic.record import Record
 from tests.peers.bare import BareServer, bare_server, closed_port, http
 from tests.peers.envelopes import SOAP12, WSA
 from tests.peers.seen import DEADLINE
+from translations import soap
 from translations.messages import Answer, Call, Error, Result, Side, Version
 
 CP15 = "urn://Ocpp/Cp/2012/06/"
@@ -110,6 +111,14 @@ async def test_a_charger_hears_who_is_meant_and_where_we_are() -> None:
     assert told == ["CP-1", "urn:ocpp:c-1", bare.url]
     assert envelope.findtext(".//a:From/a:Address", namespaces=names) == "http://gw.example.com:9000/soap"
     assert envelope.findtext(".//c:resetRequest/c:type", namespaces=names) == "Soft"
+
+
+async def test_a_charger_is_called_in_the_manner_in_which_it_speaks() -> None:
+    async with rigged() as rig, bare_server(OK) as bare:
+        await rig.reset(rig.charger(bare.url, manner=soap.Manner(soap.SOAP11)))
+        headers, envelope = await heard(bare)
+    assert (headers["Content-Type"], headers["SOAPAction"]) == ("text/xml; charset=utf-8", '"/Reset"')
+    assert envelope.tag == f"{{{soap.SOAP11}}}Envelope"
 
 
 async def test_what_the_version_cannot_say_is_decided_without_the_charger() -> None:
@@ -235,7 +244,7 @@ async def test_silence_ends_with_the_deadline() -> None:
     async with rigged() as rig, bare_server(b"", hold=True) as bare:
         answer = await rig.reset(rig.charger(bare.url), timeout=0.05)
     assert isinstance(answer, Error)
-    assert answer.text.startswith("charger unreachable: no answer in ")
+    assert answer.text.startswith("charger gave no answer in ")
 
 
 ELSEWHERE = ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "①②⑦.0.0.1", "127。0。0。1", "10.0.0.1@127.0.0.1"]
@@ -424,7 +433,7 @@ async def test_chargers_do_not_wait_for_each_other(queue: Queue) -> None:
 
 
 async def test_a_call_that_ran_out_of_time_makes_room(queue: Queue) -> None:
-    assert text(await queue.ask("first", 0.05)).startswith("charger unreachable: no answer")
+    assert text(await queue.ask("first", 0.05)).startswith("charger gave no answer")
     queue.slow.let.release()
     queue.slow.let.release()
     assert text(await queue.ask("second")) == "ok"

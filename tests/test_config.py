@@ -17,6 +17,7 @@ PASSWORD = "expected no password in the URL; use password_env or password_file"
 NETWORK = 'expected a network like "10.0.0.0/8", without bits beyond its length'
 CSMS = '[[backends]]\nkind = "ocppj"\nname = "csms"\nurl = "ws://csms.example/{identity}"\n'
 NO_SUCH_KEY = "expected no such key"
+IN_THE_URL = "expected {identity} in the path or the query of the URL"
 NONE_FOUND = "expected a value, found none"
 
 SECTIONS = {name: field.default for name, field in Config.model_fields.items() if isinstance(field.default, BaseModel)}
@@ -76,7 +77,15 @@ COMPLAINTS = [
     (CSMS + CSMS, "backends[1].name", "expected another name, csms is taken"),
     (CSMS.replace('"csms"', '""'), "backends[0].name", "expected a name that is neither empty nor charger"),
     (CSMS.replace('"csms"', '"charger"'), "backends[0].name", "expected a name that is neither empty nor charger"),
-    (CSMS.replace("{identity}", ""), "backends[0].url", "expected {identity} somewhere in the URL"),
+    (CSMS.replace("{identity}", ""), "backends[0].url", IN_THE_URL),
+    (CSMS.replace("csms.example/{identity}", "{identity}.example/"), "backends[0].url", IN_THE_URL),
+    (CSMS + "backoff_min = 61", "backends[0].backoff_min", "expected at most backoff_max, 60 s"),
+    (CSMS.replace("{identity}", "{identity}#x"), "backends[0].url", "expected no #fragment in the URL"),
+    ("[server]\nhost = ''", "server.host", "expected text that is not empty"),
+    ("[admin]\nhost = ''", "admin.host", "expected text that is not empty"),
+    ("[callbacks]\nport = 0", "callbacks.port", "expected greater than or equal to 1"),
+    ("[callbacks]\npath = 'ocpp'", "callbacks.path", "expected a path that starts with /"),
+    ('[[chargers]]\nmatch = "*"\ncallback_port = 0', "chargers[0].callback_port", "expected greater than or equal to 1"),
     (CSMS + '[[routes]]\nanswer = ["cms"]', "routes[0].answer", "expected the name of a backend (csms), got cms"),
     (
         CSMS + '[[routes]]\nanswer = ["csms"]\nlisten = ["audit"]',
@@ -147,6 +156,11 @@ def test_all_complaints_come_at_once(write: Write) -> None:
     assert [line.partition(": ")[0] for line in complaints(path)] == ["server.port", "server.hots", "log.level"]
 
 
+def test_what_keys_say_together_is_looked_at_beside_keys_that_are_wrong(write: Write) -> None:
+    path = write(CSMS + '[[routes]]\nanswer = ["cms"]\n[admin]\nport = 9000\nhost = "0.0.0.0"\n[log]\nlevel = "loud"')
+    assert [line.partition(": ")[0] for line in complaints(path)] == ["log.level", "routes[0].answer", "admin.host", "admin.port"]
+
+
 def test_a_complaint_starts_with_the_file(write: Write) -> None:
     path = write("[server]\nport = -1")
     with pytest.raises(ConfigError, match=f"^{path}: server.port: "):
@@ -156,6 +170,15 @@ def test_a_complaint_starts_with_the_file(write: Write) -> None:
 def test_a_certificate_without_its_key_is_a_complaint(write: Write, tmp_path: Path) -> None:
     path = write(f'{CSMS}client_cert = "{tmp_path}/gateway.toml"')
     assert complaints(path) == ["backends[0].client_cert: expected client_cert and client_key together"]
+
+
+def test_certificates_that_are_none_are_complaints(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("no certificate")
+    keys = "".join(f'{key} = "{tmp_path}/x.pem"\n' for key in ("ca_file", "client_cert", "client_key"))
+    assert complaints(write(CSMS + keys)) == [
+        f"backends[0].ca_file: expected certificates (PEM) that can be read, {tmp_path}/x.pem has none",
+        "backends[0].client_cert: expected a certificate (PEM) that goes with client_key, which has no passphrase",
+    ]
 
 
 def test_those_who_need_no_secrets_hear_no_complaint_about_them(write: Write) -> None:
@@ -275,9 +298,21 @@ def test_a_complaint_about_the_environment(monkeypatch: pytest.MonkeyPatch, name
     assert complaints(None) == [complaint]
 
 
-def test_a_variable_of_the_same_prefix_may_hold_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_of_the_same_prefix_may_hold_a_secret(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCPP_GATEWAY_TOKEN", "hush")
-    assert load(None) == Config()
+    assert load(write('[admin]\ntoken_env = "OCPP_GATEWAY_TOKEN"')).admin.token_env == "OCPP_GATEWAY_TOKEN"
+
+
+def test_a_variable_that_names_no_key_is_a_complaint_about_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCPP_GATEWAY_SERVER_PORT", "9100")
+    text = "environment: OCPP_GATEWAY_SERVER_PORT: expected OCPP_GATEWAY_<SECTION>__<KEY>, got server_port"
+    assert complaints(write("[server]\nport = 9200")) == [text]
+
+
+def test_what_the_environment_says_wrong_is_not_put_on_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCPP_GATEWAY_SERVER__PORT", "http")
+    path = write("[server]\nport = 9200\nhots = 1")
+    assert complaints(path) == ["environment: server.port: expected a whole number", f"server.hots: {NO_SUCH_KEY}"]
 
 
 # --- secrets

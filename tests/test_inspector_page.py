@@ -18,9 +18,7 @@ CHROMIUM = shutil.which("chromium")
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u202e"
 SHOWN = "&lt;img src=x onerror=\"document.title='owned'\"&gt;\\u202e"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and "OCPP_GATEWAY_REQUIRE_ALL" not in os.environ, reason="chromium is not installed"
-)
+pytestmark = pytest.mark.skipif(CHROMIUM is None and "REQUIRE_ALL_PEERS" not in os.environ, reason="chromium is not installed")
 
 
 async def dom(ask: Visitor, path: str, profile: Path, options: Sequence[str] = ()) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.link import Closed, Oversized, Unsent
 from gateway.rpc import Limits
 from gateway.traffic.record import Record
 from tests.ws import DEADLINE, wired
@@ -264,8 +265,8 @@ async def test_a_flood_of_malformed_frames_closes_the_socket() -> None:
     async with wired(limits=Limits(malformed=2)) as ends:
         ends.pipe.feed("a", "b", "c", "d")
         closed = await ends.over()
-    assert (closed.code, closed.reason) == (1002, "more than 2 malformed frames in a row")
-    assert [r.raw for r in ends.records] == [b"a", b"b", b"c"]
+    assert (closed.code, closed.reason) == (1002, "2 malformed frames in a row")
+    assert [r.raw for r in ends.records] == [b"a", b"b"]
 
 
 async def test_a_reason_is_cut_to_what_a_close_frame_can_hold() -> None:
@@ -294,3 +295,34 @@ async def test_frames_after_the_end_are_not_looked_at() -> None:
         ends.pipe.feed(HEARTBEAT)
         await ends.over()
     assert ends.records == []
+
+
+async def test_a_call_that_was_never_sent_says_so() -> None:
+    async with wired() as ends:
+        first, second = (asyncio.ensure_future(ends.link.ask(reset(i), DEADLINE)) for i in ("g1", "g2"))
+        await ends.pipe.sent()
+        ends.pipe.hang_up(1001)
+        outcomes = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Closed, Unsent]
+        with pytest.raises(Unsent, match="closed with 1001"):
+            await ends.link.ask(reset("g3"), DEADLINE)
+
+
+async def test_a_call_is_sent_before_those_that_are_made_later() -> None:
+    async with wired() as ends:
+        first = ends.link.ask(reset("g1"), DEADLINE)
+        second = asyncio.ensure_future(ends.link.ask(reset("g2"), DEADLINE))
+        assert await ends.pipe.sent() == '[2,"g1","Reset",{}]'
+        ends.pipe.hang_up()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_a_frame_above_the_limit_is_recorded_and_logged() -> None:
+    with capture_logs() as logs:
+        async with wired() as ends:
+            ends.pipe.inbox.put_nowait(Oversized("frame with 9 bytes exceeds limit of 8 bytes"))
+            assert (await ends.over()).code == 1009
+    (record,) = ends.records
+    assert facts(record) == ("<", "refused", "", "", "FormationViolation", b"")
+    assert record.note == "frame with 9 bytes exceeds limit of 8 bytes"
+    assert [(line["event"], line["reason"]) for line in logs] == [("frame.oversized", record.note)]

@@ -57,7 +57,7 @@ def told(record: Record, level: str = "debug", form: str = "text") -> str:
         (ANSWER, "[info   ] CP-1 > Authorize charger soap 1.5 result ok 12.3 ms 1 remarks x-1\n"),
         (
             ERROR._replace(remarks=()),
-            "[warning] CP-1 > Authorize charger soap 1.5 error InternalError 12.3 ms x-1 : no answer in 30 s\n",
+            "[warning] CP-1 > Authorize charger soap 1.5 error InternalError 12.3 ms x-1\n",
         ),
         (BACKEND, "[debug  ] CP-1 > Authorize csms json 1.6 call 1 remarks x-1\n"),
         (
@@ -86,7 +86,7 @@ def test_a_line_of_json_says_the_same() -> None:
         "exchange": "x-1",
         "ms": 12.3,
         "remarks": 1,
-        "note": "no answer in 30 s",
+        "note": "",
     }
 
 
@@ -97,7 +97,7 @@ def test_a_line_of_json_says_the_same() -> None:
         (CALL, "debug"),
         (BACKEND, "debug"),
         (BACKEND._replace(kind="error", outcome="GenericError"), "debug"),
-        (REFUSED_SOAP, "debug"),  # its fault is told of
+        (REFUSED_SOAP, "warning"),
         (ANSWER, "info"),
         (ERROR, "warning"),
         (REFUSED_JSON, "warning"),
@@ -127,6 +127,18 @@ def test_no_peer_can_steer_the_terminal_or_make_lines(field: str, form: str) -> 
 
 def test_a_hostile_text_in_json_reads_as_it_was() -> None:
     assert json.loads(told(ERROR._replace(charger=HOSTILE), form="json"))["charger"] == HOSTILE
+
+
+def test_the_fault_that_answers_a_refusal_is_not_told_again() -> None:
+    stream = io.StringIO()
+    log = MessageLog(Log(level="info"), stream)
+    for record in (REFUSED_SOAP, ERROR._replace(outcome="ProtocolError"), ERROR._replace(exchange="x-2")):
+        log(record)
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["XML", "x-2"]
+
+
+def test_the_words_of_an_error_are_for_the_traffic_log() -> None:
+    assert "DEADBEEF" not in told(ERROR._replace(note="bad idTag DEADBEEF"))
 
 
 # --- what the gateway and the libraries tell

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.config import Presence
 from gateway.roster import PRESENCE, Charger, Effect, Event, Registration, Roster, State
+from translations.errors import InternalError
 from translations.messages import Answer, Call, Result, Version
 
 NOON = 1_714_564_800.0
@@ -268,3 +269,10 @@ def test_what_could_not_be_saved_is_given_out_again(rig: Rig) -> None:
     rig.heard("CP-2")
     rig.roster.unsaved(unsaved)
     assert {charger.identity for charger in rig.roster.changes()} == {"CP-1", "CP-2"}
+
+
+def test_there_is_a_bound_on_invented_identities(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.roster.MOST", 1)
+    rig.heard()
+    with pytest.raises(InternalError, match="expected at most 1 chargers, this is one more"):
+        rig.roster.heard("CP-2", Version.V15, "192.0.2.1:1", "")

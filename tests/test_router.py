@@ -9,7 +9,7 @@ import pytest
 from gateway.config import Config, Ocppj, Route
 from gateway.exchange import Ids
 from gateway.roster import Charger, Registration, Roster
-from gateway.router import BOOT, BY_HAND, TRIGGER, Router
+from gateway.router import BOOT, BY_HAND, Router
 from translations.messages import Answer, Call, Error, Payload, Result, Side, Version
 
 BOOTED: Mapping[str, Any] = MappingProxyType({"status": "Accepted", "interval": 300, "currentTime": "2024-05-01T12:00:00Z"})
@@ -174,7 +174,7 @@ async def test_a_refusal_says_what_was_expected(rig: Rig) -> None:
 
 async def test_a_trigger_lets_what_was_asked_for_pass_until_the_next_registration(rig: Rig) -> None:
     charger = rig.charger(Registration.PENDING)
-    await rig.down("first", TRIGGER, {"requestedMessage": "Heartbeat"})
+    await rig.down("first", "TriggerMessage", {"requestedMessage": "Heartbeat"})
     assert [type(await rig.up()) for _ in range(2)] == [Result, Result]  # a trigger for all connectors gives several messages
     rig.roster.registered(charger, "Pending", 60)
     assert isinstance(await rig.up(), Error)
@@ -183,7 +183,7 @@ async def test_a_trigger_lets_what_was_asked_for_pass_until_the_next_registratio
 async def test_a_trigger_that_the_charger_refuses_lets_nothing_pass(rig: Rig) -> None:
     rig.charger(Registration.PENDING)
     rig.link.answer = Result({"status": "Rejected"})
-    await rig.down("first", TRIGGER, {"requestedMessage": "Heartbeat"})
+    await rig.down("first", "TriggerMessage", {"requestedMessage": "Heartbeat"})
     assert isinstance(await rig.up(), Error)
 
 
@@ -233,11 +233,11 @@ MAY_COMMAND = [
     ("first", Registration.ACCEPTED, "RemoteStartTransaction", ""),
     ("second", Registration.ACCEPTED, "Reset", ""),
     ("first", Registration.PENDING, "Reset", ""),
-    ("first", Registration.PENDING, TRIGGER, ""),
+    ("first", Registration.PENDING, "TriggerMessage", ""),
     ("first", Registration.PENDING, "RemoteStartTransaction", "the charger's registration is Pending"),
     ("first", Registration.PENDING, "RemoteStopTransaction", "the charger's registration is Pending"),
     ("first", Registration.REJECTED, "Reset", "the charger's registration is Rejected"),
-    ("first", Registration.REJECTED, TRIGGER, "the charger's registration is Rejected"),
+    ("first", Registration.REJECTED, "TriggerMessage", "the charger's registration is Rejected"),
     ("audit", Registration.ACCEPTED, "Reset", "a backend that only listens may not call chargers"),
     ("other", Registration.ACCEPTED, "Reset", "a backend that only listens may not call chargers"),
     (BY_HAND, Registration.REJECTED, "Reset", ""),

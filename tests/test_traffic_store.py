@@ -77,7 +77,7 @@ def test_what_sqlite_cannot_take_is_shed_and_the_rest_goes_on(store: TrafficStor
         assert store.flush()
     store.record(SAMPLE)
     assert store.flush()
-    assert (store.shed, len(rows(path)), store.healthy) == (1, 1, True)
+    assert (store.shed, len(rows(path)), store.fault) == (1, 1, None)
     assert [entry["event"] for entry in logs] == ["traffic cannot be stored, shed"]
 
 
@@ -85,7 +85,7 @@ def test_a_full_queue_sheds_the_newest_and_counts(path: Path) -> None:
     store = TrafficStore(path, queue=2, keep=FOREVER)
     for n in range(5):
         store.record(SAMPLE._replace(message_id=str(n)))
-    assert (store.depth, store.shed, store.healthy) == (2, 3, False)
+    assert (store.depth, store.shed) == (2, 3)
     store.open()
     store.close()
     assert [r.message_id for r in rows(path)] == ["0", "1"]
@@ -114,7 +114,7 @@ def test_close_writes_what_is_queued_and_sheds_what_comes_after(path: Path) -> N
         store.record(SAMPLE)
     store.close()
     store.record(SAMPLE)
-    assert (len(rows(path)), store.depth, store.shed, store.healthy) == (3000, 0, 1, False)
+    assert (len(rows(path)), store.depth, store.shed) == (3000, 0, 1)
 
 
 def test_the_file_is_for_its_owner_only(store: TrafficStore, path: Path) -> None:
@@ -174,10 +174,10 @@ def test_a_locked_log_keeps_its_records_until_it_is_free(path: Path, monkeypatch
         store.open()
         store.record(SAMPLE)
         assert not store.flush(0.5)
-        assert (store.fault, store.healthy, store.depth) == ("database is locked", False, 1)
+        assert (store.fault, store.depth) == ("database is locked", 1)
         other.execute("ROLLBACK")
         assert store.flush()
-    assert (store.fault, store.healthy, store.shed) == (None, True, 0)
+    assert (store.fault, store.shed) == (None, 0)
     assert [e["event"] for e in logs] == ["traffic log cannot be written", "traffic log is written again"]
     store.close()
     assert len(rows(path)) == 1

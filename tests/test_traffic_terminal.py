@@ -214,3 +214,11 @@ def test_a_broken_pipe_ends_it_quietly(db: Path, command: list[str]) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert (process.wait(20), process.stderr.read()) == (0, b"")
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_an_export_never_writes_over_the_log(db: Path, suffix: str) -> None:
+    before = db.read_bytes()
+    found = run("export", "-o", f"{db}{suffix}")
+    assert (found.exit_code, found.stderr) == (1, f"{db}{suffix}: expected another file than the log itself\n")
+    assert db.read_bytes() == before

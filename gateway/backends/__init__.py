@@ -35,5 +35,5 @@ class Backend(Protocol):
     def offer(self, call: Call) -> None:
         """Let a listener hear the call; its answer is recorded and dropped. Never blocks; bounded."""
 
-    async def close(self) -> None:
-        """Close every session, answering what is in flight first."""
+    async def close(self, drain: float | None = None) -> None:
+        """Close every session. What is in flight has `drain` seconds to finish; by default those it was made with."""

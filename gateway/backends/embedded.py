@@ -31,7 +31,7 @@ class EmbeddedBackend:
 
     def __init__(self, config: Embedded, commands: Commands, tap: Tap, ids: Ids, **options: Any) -> None:
         self.name = config.name
-        self._csms = Csms(config.interval)
+        self._csms = Csms(config.interval, options.get("frame_limit", FRAME_LIMIT))
         self._commands, self._tap, self._ids, self._options = commands, tap, ids, options
         self._started: OcppjBackend | None = None
 
@@ -63,19 +63,19 @@ class EmbeddedBackend:
     def offer(self, call: Call) -> None:
         self.backend.offer(call)
 
-    async def close(self) -> None:
+    async def close(self, drain: float | None = None) -> None:
         if self._started:
-            await self._started.close()
+            await self._started.close(drain)
         await self._csms.close()
 
 
 class Csms:
     """Says yes to everything that OCPP 1.6 lets a charger ask."""
 
-    def __init__(self, interval: int) -> None:
+    def __init__(self, interval: int, frame_limit: int = FRAME_LIMIT) -> None:
         # A restart begins elsewhere, so that chargers do not see a transaction id again. Ids are 32 bits wide in most.
         self._transactions = itertools.count(random.randrange(1, 2**30))  # noqa: S311 - not a secret
-        self._interval = interval
+        self._interval, self._frame_limit = interval, frame_limit
         self._server: Server | None = None
         self._answers: Mapping[str, Callable[[Payload], Payload]] = {
             "Authorize": _accept_tag,
@@ -103,7 +103,7 @@ class Csms:
             subprotocols=[SUBPROTOCOL],
             compression=None,
             ping_interval=None,  # the other end, in this process, pings
-            max_size=FRAME_LIMIT,
+            max_size=self._frame_limit,
         )
         port = self._server.sockets[0].getsockname()[1]
         return f"ws://127.0.0.1:{port}/{{identity}}"

@@ -1,24 +1,23 @@
 """A CSMS that speaks OCPP-J 1.6: one WebSocket for each charger, opened when it arrives, kept while it is there.
 
-A charger's session moves between the states of `MOVES`. Nothing is invented while the CSMS is away: calls are answered
+A charger's session moves between the states of `session.MOVES`. Nothing is invented while the CSMS is away: calls are answered
 with an error, at once when it is known to be away.
 """
 
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
 
 import structlog
 
 from gateway.backends import Commands, NotSent
+from gateway.backends.session import Session, State, Step
 from gateway.config import Ocppj
-from gateway.dial import FAULTS, Dialler, Socket, reason
+from gateway.dial import FAULTS, FRAME_LIMIT, Dialler, Socket, reason
 from gateway.exchange import Ids
-from gateway.link import CLOSE_GRACE, Closed, Limits, Link
+from gateway.link import CLOSE_GRACE, Closed, Limits, Link, Unsent
 from gateway.traffic.record import Tap
 from translations.errors import OcppError
 from translations.messages import Answer, Call, Error, Side
@@ -26,79 +25,6 @@ from translations.messages import Answer, Call, Error, Side
 BOOT = "BootNotification"
 
 logger = structlog.get_logger(__name__)
-
-
-class State(StrEnum):
-    """Where a charger's session with the CSMS stands."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    UP = "up"
-    BACKING_OFF = "backing off"
-
-
-class Step(StrEnum):
-    """What happens to a session."""
-
-    ARRIVE = "arrive"
-    OPEN = "open"
-    FAIL = "fail"
-    LOSE = "lose"
-    RETRY = "retry"
-    LEAVE = "leave"
-
-
-# What is absent cannot happen.
-MOVES: Mapping[tuple[State, Step], State] = MappingProxyType(
-    {
-        (State.IDLE, Step.ARRIVE): State.CONNECTING,
-        (State.CONNECTING, Step.OPEN): State.UP,
-        (State.CONNECTING, Step.FAIL): State.BACKING_OFF,
-        (State.UP, Step.LOSE): State.BACKING_OFF,
-        (State.BACKING_OFF, Step.RETRY): State.CONNECTING,
-        (State.CONNECTING, Step.LEAVE): State.IDLE,
-        (State.UP, Step.LEAVE): State.IDLE,
-        (State.BACKING_OFF, Step.LEAVE): State.IDLE,
-    }
-)
-
-
-class _Session:
-    """What is kept of one charger. Small: there are thousands."""
-
-    __slots__ = ("booting", "changed", "first", "heard", "identity", "link", "pending", "pump", "reason", "state", "task")
-
-    def __init__(self, identity: str) -> None:
-        self.identity = identity
-        self.state = State.IDLE
-        self.reason = ""  # why the last attempt or connection ended
-        self.first = True  # until the first attempt has ended
-        self.booting = 0  # boot notifications that wait for the connection
-        self.pending = 0  # calls under way
-        self.link: Link | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.changed: asyncio.Future[None] | None = None  # made when somebody waits for the attempt to end
-        self.heard: deque[Call] | None = None  # what a listener is still to hear
-        self.pump: asyncio.Task[None] | None = None
-
-    def move(self, step: Step) -> None:
-        self.state = MOVES[self.state, step]
-        if self.changed and not self.changed.done():
-            self.changed.set_result(None)
-        self.changed = None
-
-    def ended(self, step: Step) -> None:
-        """The attempt or the connection is over; nothing moves any more once the charger has left."""
-        self.first = False
-        if self.state is not State.IDLE:
-            self.move(step)
-
-    async def settled(self) -> None:
-        """Wait until the attempt to connect that is under way has ended."""
-        while self.state is State.CONNECTING:
-            if self.changed is None:
-                self.changed = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self.changed})
 
 
 class OcppjBackend:
@@ -120,6 +46,7 @@ class OcppjBackend:
         connect_concurrency: int = 64,
         malformed_limit: int = 20,
         drain: float = 10,
+        frame_limit: int = FRAME_LIMIT,
     ) -> None:
         self.name = config.name
         self.dropped = 0  # calls that a listener never heard
@@ -129,18 +56,23 @@ class OcppjBackend:
         self._handshakes = asyncio.Semaphore(connect_concurrency)  # a fleet that comes back at once
         self._limits = Limits(waiting=config.waiting, malformed=malformed_limit)
         self._drain = drain
-        self._dialler = Dialler(config)
-        self._sessions: dict[str, _Session] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._dialler = Dialler(config, frame_limit)
+        self._sessions: dict[str, Session] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
 
     def arrive(self, identity: str) -> None:
         self._session(identity)
 
     def leave(self, identity: str) -> None:
-        if session := self._sessions.pop(identity.casefold(), None):
+        key = identity.casefold()
+        if session := self._sessions.pop(key, None):
             task = asyncio.get_running_loop().create_task(self._end(session, "the charger has left"))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._leaving[key] = task
+            task.add_done_callback(partial(self._left, key))
+
+    def _left(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._leaving.get(key) is task:
+            del self._leaving[key]
 
     def up(self, identity: str) -> bool:
         session = self._sessions.get(identity.casefold())
@@ -175,7 +107,7 @@ class OcppjBackend:
         finally:
             session.pending -= 1
 
-    async def _ask_once_settled(self, session: _Session, call: Call) -> Answer:
+    async def _ask_once_settled(self, session: Session, call: Call) -> Answer:
         """Wait for the attempt to connect that is under way, and ask; all within one deadline."""
         boots = call.action == BOOT
         session.booting += boots
@@ -196,26 +128,44 @@ class OcppjBackend:
         session.heard.append(call)
         self._start_pump(session)
 
-    async def close(self) -> None:
+    async def close(self, drain: float | None = None) -> None:
+        self._drain = self._drain if drain is None else drain
         sessions, self._sessions = self._sessions, {}
         await asyncio.gather(*(self._end(session, "the gateway is shutting down") for session in sessions.values()))
         if self._leaving:
-            await asyncio.wait(self._leaving, timeout=self._drain + CLOSE_GRACE)
+            await asyncio.wait(self._leaving.values(), timeout=self._drain + CLOSE_GRACE)
 
-    def _session(self, identity: str) -> _Session:
+    def _session(self, identity: str) -> Session:
         key = identity.casefold()
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = _Session(identity)
+            session = self._sessions[key] = Session(identity, self._leaving.get(key))
             session.move(Step.ARRIVE)
-            session.task = asyncio.get_running_loop().create_task(self._live(session))
+            self._begin(session)
         return session
 
-    async def _ask(self, session: _Session, call: Call, timeout: float) -> Answer:
+    def _begin(self, session: Session) -> None:
+        session.task = asyncio.get_running_loop().create_task(self._live(session))
+        session.task.add_done_callback(partial(self._broken, session))
+
+    def _broken(self, session: Session, task: asyncio.Task[None]) -> None:
+        """A session that a mistake of ours has ended begins again, after a pause."""
+        fault = None if task.cancelled() else task.exception()
+        if fault is None:
+            return
+        logger.error("backend.session.failed", backend=self.name, charger=session.identity, exc_info=fault)
+        session.link, session.reason = None, "the gateway failed"
+        session.ended(Step.BREAK)
+        if session.state is not State.IDLE:
+            self._begin(session)
+
+    async def _ask(self, session: Session, call: Call, timeout: float) -> Answer:
         if session.link is None:
             return self._error(call, f"is not reachable: {session.reason}", NotSent)
         try:
             return await session.link.ask(call, timeout)
+        except Unsent:
+            return self._error(call, "closed the connection before the call", NotSent)
         except Closed:
             return self._error(call, "closed the connection before the answer")
         except OcppError as error:
@@ -224,20 +174,25 @@ class OcppjBackend:
     def _error(self, call: Call, text: str, kind: type[Error] = Error) -> Error:
         return kind("InternalError", f"backend {self.name} {text}", {}, call.id, call.action)
 
-    async def _live(self, session: _Session) -> None:
+    async def _live(self, session: Session) -> None:
         """Connect, talk, wait, and again, until the session is ended."""
-        attempt = 0
-        while True:
-            lasted = await self._once(session, attempt)
-            if session.state is State.IDLE:
-                return
+        await self._alone(session)
+        while session.state is not State.IDLE:
+            if session.state is State.BACKING_OFF:
+                await asyncio.sleep(self._pause(session.attempts))
+                session.attempts += 1
+                session.move(Step.RETRY)
+            lasted = await self._once(session, session.attempts)
             if lasted >= self._config.backoff_max:  # not for a CSMS that takes us in only to throw us out
-                attempt = 0
-            await asyncio.sleep(self._pause(attempt))
-            attempt += 1
-            session.move(Step.RETRY)
+                session.attempts = 0
 
-    async def _once(self, session: _Session, attempt: int) -> float:
+    async def _alone(self, session: Session) -> None:
+        """Wait for the end of the session before: a CSMS may refuse a second connection of one identity."""
+        if session.former:
+            await asyncio.wait({session.former}, timeout=self._drain + CLOSE_GRACE)
+            session.former = None
+
+    async def _once(self, session: Session, attempt: int) -> float:
         """One connection, from the attempt to its end; says for how many seconds it was open."""
         clock = asyncio.get_running_loop().time
         log = logger.bind(backend=self.name, charger=session.identity)
@@ -263,19 +218,20 @@ class OcppjBackend:
         low, high = self._config.backoff_min, self._config.backoff_max
         return random.uniform(min(low, high), min(high, low * 2.0 ** min(attempt + 1, 30)))  # noqa: S311 - jitter
 
-    async def _talk(self, session: _Session, socket: Socket) -> Closed:
+    async def _talk(self, session: Session, socket: Socket) -> Closed:
         session.link = self._link(session.identity, socket)
-        announced = self._announcement(session)
-        if announced is None:
-            self._opened(session)
-            return await self._run(session)
-        announcing = asyncio.get_running_loop().create_task(self._announce(session, session.link, announced))
+        call = self._announcement(session)
+        session.move(Step.OPEN)
+        # No await since the link was there, and the link sends in order: the announcement goes before all that waits.
+        announcing = self._announce(session, session.link, call) if call else None
+        self._start_pump(session)
         try:
             return await self._run(session)
         finally:
-            announcing.cancel()
+            if announcing:
+                announcing.cancel()
 
-    async def _run(self, session: _Session) -> Closed:
+    async def _run(self, session: Session) -> Closed:
         assert session.link is not None
         try:
             return await session.link.run()
@@ -295,25 +251,28 @@ class OcppjBackend:
             limits=self._limits,
         )
 
-    def _announcement(self, session: _Session) -> Call | None:
+    def _announcement(self, session: Session) -> Call | None:
         return self._on_open(session.identity) if self._on_open and not session.booting else None
 
-    def _opened(self, session: _Session) -> None:
-        session.move(Step.OPEN)
-        self._start_pump(session)
+    def _announce(self, session: Session, link: Link, call: Call) -> asyncio.Task[Answer]:
+        task = asyncio.get_running_loop().create_task(link.ask(call, self._config.timeout))
+        task.add_done_callback(partial(self._announced, session.identity))
+        return task
 
-    async def _announce(self, session: _Session, link: Link, call: Call) -> None:
-        # No await between the two: the link sends in order, so the announcement goes before all that was waiting.
-        self._opened(session)
-        answer = await link.call(call, self._config.timeout)
-        if self._on_announced:
-            self._on_announced(session.identity, answer)
+    def _announced(self, identity: str, task: asyncio.Task[Answer]) -> None:
+        if task.cancelled():
+            return
+        if fault := task.exception():
+            reason = str(fault) or f"no answer in {self._config.timeout:g} s"
+            logger.warning("backend.announcement.unanswered", backend=self.name, charger=identity, reason=reason)
+        elif self._on_announced:
+            self._on_announced(identity, task.result())
 
-    def _start_pump(self, session: _Session) -> None:
+    def _start_pump(self, session: Session) -> None:
         if session.heard and session.state is State.UP and session.pump is None:
             session.pump = asyncio.get_running_loop().create_task(self._pump(session))
 
-    async def _pump(self, session: _Session) -> None:
+    async def _pump(self, session: Session) -> None:
         """Let a listener hear what is queued, one after the other; what a closing connection takes with it is lost."""
         try:
             while session.heard and session.state is State.UP:
@@ -321,7 +280,7 @@ class OcppjBackend:
         finally:
             session.pump = None
 
-    async def _tell(self, session: _Session, call: Call) -> bool:
+    async def _tell(self, session: Session, call: Call) -> bool:
         try:
             if session.link:
                 await session.link.ask(call, self._config.timeout)
@@ -331,7 +290,7 @@ class OcppjBackend:
             return False
         return session.link is not None
 
-    async def _end(self, session: _Session, text: str) -> None:
+    async def _end(self, session: Session, text: str) -> None:
         session.reason = text
         session.move(Step.LEAVE)
         if session.link:
@@ -339,5 +298,7 @@ class OcppjBackend:
         tasks = {task for task in (session.task, session.pump) if task}
         for task in tasks:
             task.cancel()
+        if session.former:
+            tasks.add(session.former)
         if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_GRACE)
+            await asyncio.wait(tasks, timeout=self._drain + CLOSE_GRACE)

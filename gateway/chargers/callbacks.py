@@ -70,18 +70,20 @@ class SoapCalls:
         if not allowed(host, self._config.callbacks.allow):
             raise GenericError(f"charger unreachable: its callback address {host} does not lie in callbacks.allow")
 
-    async def post(self, url: str, action: str, envelope: bytes, timeout: float) -> tuple[int, str, bytes]:
+    async def post(self, url: str, headers: Mapping[str, str], envelope: bytes, timeout: float) -> tuple[int, str, bytes]:
         """Status, Content-Type and unpacked body of the response. Raises GenericError."""
-        kind = f'{soap.CONTENT_TYPES[soap.SOAP12]}; action="/{action}"'
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._config.callbacks.connect_timeout)
         try:
             async with self._client().post(
-                url, data=envelope, headers={"Content-Type": kind}, timeout=limits, allow_redirects=False
+                url, data=envelope, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 body = await self._body(response)
                 return response.status, response.content_type, body
+        except aiohttp.ConnectionTimeoutError:
+            raise GenericError("charger unreachable: no connection in time") from None
         except TimeoutError:
-            raise GenericError(f"charger unreachable: no answer in {timeout:.0f} s") from None
+            # It may have heard the call, and done what it says.
+            raise GenericError(f"charger gave no answer in {timeout:.0f} s") from None
         except NotAllowed as error:
             raise GenericError(f"charger unreachable: {error}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -152,6 +154,7 @@ class SoapLink:
                 Side.CHARGE_POINT,
                 identity=self._charger.identity,
                 addresses=soap.Addresses(f"urn:ocpp:{call.id}", "", url, self._calls.sender),
+                manner=self._charger.manner,
             )
             turn = await self._my_turn(deadline)
             try:
@@ -206,7 +209,7 @@ class SoapLink:
         envelope = soap.Envelope()
         try:
             left = max(deadline - asyncio.get_running_loop().time(), 0.05)
-            status, kind, body = await calls.post(url, call.action, written.body, left)
+            status, kind, body = await calls.post(url, _headers(call.action, charger.manner), written.body, left)
             envelope, answer = _answer(call, status, kind, body)
         except OcppError as error:
             answer = error.as_error(call.id, call.action)
@@ -234,6 +237,13 @@ class SoapLink:
             latency=latency,
             note="" if isinstance(answer, Result) else answer.text,
         )
+
+
+def _headers(action: str, manner: soap.Manner) -> dict[str, str]:
+    kind = soap.CONTENT_TYPES[manner.soap]
+    if manner.soap == soap.SOAP11:  # SOAP 1.1, 6.1.1
+        return {"Content-Type": kind, "SOAPAction": f'"/{action}"'}
+    return {"Content-Type": f'{kind}; action="/{action}"'}
 
 
 def _answer(call: Call, status: int, kind: str, body: bytes) -> tuple[soap.Envelope, Answer]:

@@ -12,13 +12,15 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from starlette.responses import PlainTextResponse
 
+from gateway.chargers.refusal import refuse_handshake
 from gateway.exchange import Ids
-from gateway.link import Closed, Limits, Link
+from gateway.link import OVERSIZED, Closed, Limits, Link, Oversized
 from gateway.traffic.record import CHARGER_LEG, Tap
 from translations.messages import Answer, Call, Side, Version
 
 SUBPROTOCOL = "ocpp1.6"
 PROTOCOL_ERROR, GOING_AWAY, REPLACED = 1002, 1001, 1008  # RFC 6455, 7.4.1
+IDENTITY_LIMIT = 255  # characters, as at the door for SOAP chargers
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,10 +41,10 @@ class Arrivals(Protocol):
     """What the door tells of chargers, and whom it asks for answers."""
 
     def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
-        """A charger's socket is open. `link` takes calls until `departed`."""
+        """A charger's socket is open. `link` takes calls until `departed`, or until another one arrives for the charger."""
 
     def departed(self, identity: str, link: Link) -> None:
-        """The socket is gone, or about to be; told once for each `arrived`, and before the same identity arrives again."""
+        """The charger's socket is gone, and no other one of the same charger has taken its place."""
 
     async def exchange(self, call: Call) -> Answer:
         """Answer a charger's call."""
@@ -60,7 +62,7 @@ class JsonDoor:
             return
         identity = _identity(scope["raw_path"])
         if not identity:
-            await _refuse(scope, send)
+            await _refuse(scope, receive, send)
         elif SUBPROTOCOL in scope["subprotocols"]:
             await self._accept(identity, scope, receive, send)
         else:
@@ -93,12 +95,12 @@ class JsonDoor:
 
     def _arrive(self, link: Link) -> None:
         # Identities are CiStrings (OCPP 1.6, 3.16). The newest connection is the one that works: a charger that lost
-        # its network comes back long before the old socket is found dead.
-        if old := self._links.get(link.identity.casefold()):
-            self._depart(old)
-            old.end(REPLACED, "replaced by a newer connection of the same charger")
+        # its network comes back long before the old socket is found dead. It never was away, so nobody is told that it was.
+        old = self._links.get(link.identity.casefold())
         self._links[link.identity.casefold()] = link
         self._arrivals.arrived(link.identity, link, link.peer, link.version)
+        if old:
+            old.end(REPLACED, "replaced by a newer connection of the same charger")
 
     def _depart(self, link: Link) -> None:
         key = link.identity.casefold()
@@ -117,22 +119,26 @@ class AsgiSocket:
         self._closed = False
 
     def send_now(self, data: str | bytes, /) -> bool:
-        return False  # ASGI has no such thing
+        """Never: ASGI has no such thing."""
+        return False
 
     async def send(self, data: str | bytes, /) -> None:
+        """Send one text message. Raises Closed."""
         text = data if isinstance(data, str) else data.decode()
         await self._pass({"type": "websocket.send", "text": text})
 
     async def receive(self) -> str | bytes:
+        """The next message. Raises Closed."""
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
             self._closed = True
-            raise Closed(event.get("code") or 1005, event.get("reason") or "")
+            raise _closed(event.get("code") or 1005, event.get("reason") or "")
         text = event.get("text")
         data: str | bytes = text if text is not None else event.get("bytes") or b""
         return data
 
     async def close(self, code: int, reason: str) -> None:
+        """Close; again: nothing."""
         if not self._closed:
             await self._pass({"type": "websocket.close", "code": code, "reason": reason})
             self._closed = True
@@ -153,7 +159,15 @@ def _identity(raw_path: bytes) -> str:
         identity = unquote_to_bytes(raw_path.rpartition(b"/")[2]).decode()
     except UnicodeDecodeError:
         return ""
-    return identity if identity.isprintable() and identity.strip() else ""
+    # RFC 3986, 5.2.4: in a path "." and ".." are no names, so that a session upstream could not carry them.
+    usable = identity.isprintable() and identity.strip() not in ("", ".", "..") and len(identity) <= IDENTITY_LIMIT
+    return identity if usable else ""
+
+
+def _closed(code: int, reason: str) -> Closed:
+    # ASGI does not say which end closed. This is the text that the server has for a frame above its limit.
+    ours = code == OVERSIZED and reason.startswith("frame ") and "exceeds limit of" in reason
+    return Oversized(reason) if ours else Closed(code, reason)
 
 
 def _peer(scope: Scope) -> str:
@@ -161,18 +175,13 @@ def _peer(scope: Scope) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _refuse(scope: Scope, send: Send) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     text = (
-        "expected the charger's identity as the last part of the path, percent-encoded UTF-8, as in /ocpp/CP-1; "
-        f"got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
+        "expected the charger's identity as the last part of the path, percent-encoded UTF-8 of at most "
+        f"{IDENTITY_LIMIT} characters, as in /ocpp/CP-1; got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
     )
     logger.info("charger.refused", peer=_peer(scope), reason="no identity in the path")
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": PROTOCOL_ERROR, "reason": ""})
-        return
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": text.encode()})
+    await refuse_handshake(scope, receive, send, 404, text)
 
 
 async def _turn_away(identity: str, scope: Scope, send: Send) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from gateway.chargers.address import callback_address
 from gateway.chargers.body import BodyError, read_body, unpack
+from gateway.chargers.refusal import refuse_handshake
 from gateway.config import Server
 from gateway.exchange import Exchange, Ids
 from gateway.roster import Roster
@@ -48,6 +49,7 @@ class _Visit:
     started: float
     peer: str
     raw: bytes = b""
+    packed: str = ""  # how the body was packed on the wire, if it was
     envelope: soap.Envelope = _UNREAD
     call: Call | None = None
 
@@ -62,7 +64,8 @@ class _Visit:
 
     @property
     def manner(self) -> soap.Manner:
-        return soap.Manner(self.envelope.soap, self.envelope.wsa)
+        envelope = self.envelope
+        return soap.USUAL if (envelope.soap, envelope.wsa) == soap.USUAL[:2] else soap.Manner(envelope.soap, envelope.wsa)
 
 
 class SoapDoor:
@@ -73,7 +76,7 @@ class SoapDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await _refuse_socket(receive, send)
+            await refuse_socket(scope, receive, send)
         elif scope["method"] == "POST":
             await self._post(scope, receive, send)
         elif scope["method"] in ("GET", "HEAD"):
@@ -108,7 +111,9 @@ class SoapDoor:
         odd: list[Remark] = []
         coding = headers.get(b"content-encoding", b"").decode("latin-1")
         if coding:
+            size = len(visit.raw)
             visit.raw, encoded = unpack(visit.raw, coding, self._config.body_limit)
+            visit.packed = f"{coding[:20]}, {size} bytes on the wire" if encoded else ""
             if not encoded and coding.lower() != "identity":
                 odd.append(Remark(Kind.REPAIRED, "", f"said to be {coding[:20]}, and is not", "quirks.false-encoding"))
         kind, charset = _content_type(headers.get(b"content-type", b""))
@@ -134,13 +139,14 @@ class SoapDoor:
             raise soap.not_here(message.action, Side.CENTRAL_SYSTEM)
         if not envelope.identity:
             raise ProtocolError("expected the header chargeBoxIdentity, found none")
-        if not envelope.identity.isprintable() or len(envelope.identity) > 255:
-            raise ProtocolError("expected a chargeBoxIdentity of at most 255 printable characters")
+        if not envelope.identity.isprintable() or len(envelope.identity) > 255 or envelope.identity in (".", ".."):
+            raise ProtocolError("expected a chargeBoxIdentity of at most 255 printable characters that can stand in a path")
         assert envelope.version is not None
         callback = callback_address(envelope.sender, envelope.reply_to, visit.peer.rpartition(":")[0])
-        charger = self._roster.heard(envelope.identity, envelope.version, visit.peer, callback)
+        charger = self._roster.heard(envelope.identity, envelope.version, visit.peer, callback, visit.manner)
         visit.call = Call(message.action, message.payload, visit.exchange, charger.identity, message.side, message.remarks)
-        self._record(visit, "call", canonical=[2, visit.exchange, message.action, message.payload], remarks=message.remarks)
+        frame = [2, visit.exchange, message.action, message.payload]
+        self._record(visit, "call", canonical=frame, remarks=message.remarks, note=visit.packed)
 
     async def _answered(self, visit: _Visit) -> Answer:
         call = visit.call
@@ -275,8 +281,8 @@ async def _reply(send: Send, status: int, kind: bytes, body: bytes, headers: lis
     await send({"type": "http.response.body", "body": body})
 
 
-async def _refuse_socket(receive: Receive, send: Send) -> None:
+async def refuse_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell whoever opens a WebSocket at the wrong address where the right one is."""
     await receive()
-    text = b"this address is for SOAP chargers: expected a POST; a JSON charger is to be given ws://.../ocpp/{identity}\n"
-    await send({"type": "websocket.http.response.start", "status": 404, "headers": [(b"content-type", _TEXT)]})
-    await send({"type": "websocket.http.response.body", "body": text})
+    text = "expected a JSON charger at /ocpp/{identity}, with its identity percent-encoded; SOAP chargers POST to /soap\n"
+    await refuse_handshake(scope, receive, send, 404, text)

@@ -87,6 +87,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
 
 
 def format_of(connection: sqlite3.Connection) -> int:
+    """The number of the file's format; 0 of a file that is new, or no log."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -100,6 +101,7 @@ def _name(found: int) -> str:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that happens within, or none of it."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -151,6 +153,12 @@ def set_aside(path: Path) -> Path:
     return target
 
 
+def files_of(connection: sqlite3.Connection) -> tuple[Path, ...]:
+    """The log, and the files beside it that belong to it, whether they exist or not."""
+    path = path_of(connection).resolve()
+    return path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal"))
+
+
 def _aside(path: Path, n: int) -> Path:
     return path.with_name(f"{path.name}.corrupt-{n}")
 
@@ -177,4 +185,5 @@ def _expect_log(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def path_of(connection: sqlite3.Connection) -> Path:
+    """Where the log lies."""
     return Path(connection.execute("PRAGMA database_list").fetchone()[2])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gateway.traffic.file import FormatError as FormatError
 from gateway.traffic.file import connect_to_read as connect_to_read
-from gateway.traffic.file import path_of as path_of
+from gateway.traffic.file import files_of as files_of
 from gateway.traffic.filters import Filter as Filter
 from gateway.traffic.filters import moment as moment
 from gateway.traffic.row import COLUMNS, from_columns

@@ -40,6 +40,7 @@ class Row(NamedTuple):
 
     @property
     def failed(self) -> bool:
+        """Whether it is an error, a refusal, or an answer that nobody waited for."""
         return self.kind in ("error", "refused") or self.outcome not in ("", "ok")
 
     @property

@@ -73,11 +73,6 @@ class TrafficStore:
         """How many records were thrown away."""
         return self._refused + self._dropped
 
-    @property
-    def healthy(self) -> bool:
-        """Whether records are being written."""
-        return self.fault is None and self._thread is not None and self._thread.is_alive()
-
     def record(self, record: Record) -> None:
         """Queue the record; without room, shed it."""
         queue = self._queue

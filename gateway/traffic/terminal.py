@@ -228,13 +228,17 @@ def _output(path: Path | None, log: sqlite3.Connection) -> Iterator[BinaryIO]:
     if path is None:
         yield sys.stdout.buffer
         return
-    if path.exists() and path.samefile(query.path_of(log)):
+    if _same(path, query.files_of(log)):
         _fail(f"{path}: expected another file than the log itself")
     try:
         with open(path, "wb", opener=_private) as file:
             yield file
     except OSError as error:
         _fail(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
+
+
+def _same(path: Path, others: Iterable[Path]) -> bool:
+    return any(path.resolve() == other or (path.exists() and other.exists() and path.samefile(other)) for other in others)
 
 
 def _private(path: str, flags: int) -> int:

@@ -132,6 +132,21 @@ async def test_a_reconnect_announces_the_charger_again(open_gateway: OpenGateway
     assert csms.told("CP-1") == [BOOT_CALL, BOOT_CALL, ("Heartbeat", {})]
 
 
+@pytest.mark.parametrize("status", ["Pending", "Rejected"])
+async def test_an_announcement_that_is_not_accepted_locks_nobody_out(
+    open_gateway: OpenGateway, csms: Csms, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.setattr("gateway.app.ANNOUNCE_AGAIN", 0.02)
+    gateway = await open_gateway(backend={"announce": True})
+    async with soap_charger(gateway.ports[0], "1.6", "CP-1") as charger:
+        await charger.make(*BOOT_CALL)
+        csms.answers["BootNotification"] |= {"status": status, "interval": 0}
+        await (await csms.charger("CP-1")).connection.close()
+        await csms.heard.wait(since=2)  # announced, and announced again
+        await charger.make("Heartbeat", {})
+    assert csms.told("CP-1")[:3] == [BOOT_CALL] * 3
+
+
 async def test_after_a_restart_commands_reach_the_charger(
     open_gateway: OpenGateway, csms: Csms, charge_point: ChargePoints
 ) -> None:
