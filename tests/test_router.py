@@ -42,7 +42,7 @@ class Backend:
     def offer(self, call: Call) -> None:
         self.heard.append(call)
 
-    async def close(self) -> None:
+    async def close(self, drain: float | None = None) -> None:
         pass
 
 
