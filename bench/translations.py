@@ -28,7 +28,7 @@ def run(console: Console, quick: bool) -> None:
     up = [_up(*each, repeats) for each in _messages()]
     show(console, "SOAP bytes -> canonical JSON bytes, hardened and validated / lxml.etree.fromstring of them", columns, up)
     down = [_down(*each, repeats) for each in _messages()]
-    show(console, "canonical JSON bytes -> envelope / lxml.etree.fromstring of that envelope", columns, down)
+    show(console, "canonical message -> envelope / lxml.etree.fromstring of that envelope", columns, down)
     others, notes = _stacks(repeats)
     show(console, "BootNotification 1.5 / other SOAP libraries", ("ours, µs", "theirs, µs", "theirs / ours"), others, notes)
 
@@ -48,10 +48,10 @@ def _up(action: str, version: Version, data: bytes, repeats: int) -> Figure:
 
 
 def _down(action: str, version: Version, data: bytes, repeats: int) -> Figure:
-    frame = ocppj.encode(soap.decode(data, None, NOW)[1])
+    message = soap.decode(data, None, NOW)[1]
 
     def ours() -> bytes:
-        return soap.encode(ocppj.decode(frame), version, Side.CENTRAL_SYSTEM, identity=samples.IDENTITY).body
+        return soap.encode(message, version, Side.CENTRAL_SYSTEM, identity=samples.IDENTITY).body
 
     return _against_lxml(f"{action} {version}", ours, ours(), repeats, DOWN_BIG if "(" in action else DOWN_SMALL)
 

@@ -29,7 +29,6 @@ Writer = Callable[[Any, "Slot", Step], str]
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _MARKUP_MOST = 2**20
-_PLAIN_INT = re.compile(r"-?\d{1,9}", re.ASCII)
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
 
 # What XML text cannot hold as it is; of these, what XML 1.0 cannot hold at all (XML 1.0, 2.2).
@@ -123,7 +122,7 @@ def _unknown_word(text: str, words: "Words", slot: "Slot", step: Step) -> str | 
 
 
 def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
-    if text is not None and _PLAIN_INT.fullmatch(text):
+    if text is not None and len(text) < 10 and text.isdigit() and text.isascii():
         return int(text)
     stripped = (text or "").strip()
     if not stripped:
