@@ -404,3 +404,11 @@ def test_a_fault_with_many_namespaces_is_read_at_once() -> None:
 )
 def test_the_version_of_a_fault_is_that_of_a_namespace_in_scope(fault: str) -> None:
     assert opened(envelope(body=fault)).version == Version.V15
+
+
+def test_a_message_of_the_central_system_in_the_charge_point_namespace_is_known_without_being_told() -> None:
+    body = '<diagnosticsStatusNotificationRequest xmlns="urn://Ocpp/Cp/2012/06/"/>'
+    opened = parse(f'<s:Envelope xmlns:s="{SOAP12}"><s:Body>{body}</s:Body></s:Envelope>'.encode())
+    assert opened.form is not None
+    assert (opened.form.action, opened.side) == ("DiagnosticsStatusNotification", Side.CENTRAL_SYSTEM)
+    assert [remark.rule for remark in opened.remarks] == ["quirks.namespace"]

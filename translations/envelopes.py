@@ -126,7 +126,9 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
         elif tag.endswith("}Header"):
             remarks += _read_headers(part, headers, tables.headers)
     envelope = _identify(namespace, headers, payload, remarks, tables.forms)
-    return envelope if role is None or envelope.side is role else _turned(envelope, role)
+    if role is None:  # nobody says who was meant; chargers are known to say Cp for Cs, and not the reverse
+        role = envelope.side if envelope.form is not None else Side.CENTRAL_SYSTEM
+    return envelope if envelope.side is role else _turned(envelope, role)
 
 
 def _first_line(error: Exception) -> str:
