@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 import sys
 from collections import Counter
@@ -26,13 +25,14 @@ from gateway.chargers.ocppj import JsonDoor, refuse_http
 from gateway.chargers.soap import SoapDoor, refuse_socket
 from gateway.config import Config, ConfigError, Embedded, Server
 from gateway.exchange import Ids
+from gateway.garbage import Garbage
 from gateway.greeting import GREETING
 from gateway.inspector.api import admin_app
 from gateway.link import Limits, Link
 from gateway.listener import Listener
 from gateway.log import MessageLog, configure
 from gateway.metrics import Metrics
-from gateway.roster import Effect, Registration, Roster, State, seconds
+from gateway.roster import Charger, Effect, Registration, Roster, State, seconds
 from gateway.router import BOOT, BY_HAND, Router
 from gateway.state.store import StateError, StateStore, row
 from gateway.traffic.record import Record
@@ -82,6 +82,7 @@ class Gateway:
         limits = Limits(malformed=config.server.malformed_limit)
         self.json_door = JsonDoor(self, self.tap, self.ids, limits)
         self.soap_door = SoapDoor(self.router.up, self.roster, self.tap, self.ids, config.server)
+        self.garbage = Garbage()
         self._servers: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._announcing: set[asyncio.Task[None]] = set()
@@ -100,6 +101,10 @@ class Gateway:
 
     def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
         """A JSON charger's socket is open."""
+        known = self.roster.get(identity)
+        if known is not None and known.state is State.LINKED:
+            self.garbage.departed()  # the socket that is replaced
+            self.garbage.arrived()
         self.roster.linked(identity, link, peer, Version(version))
         logger.info("charger.connected", charger=identity, peer=peer, version=version)
 
@@ -134,16 +139,13 @@ class Gateway:
         await self._open_backends()
         self.router.connect(self.backends)
         self.roster.watch(self.soap_calls.adopt)
+        self.roster.watch(self._counted)
         self.roster.restore(known)
         for charger in self.roster:
             self.soap_calls.adopt(charger, Effect.ARRIVED)  # who is silent can still be called by hand
         await self._open_doors()
         self._tasks.append(asyncio.create_task(self._tick()))
-        # What is here now stays. A full collection over thousands of idle connections would stop the loop for a third of a
-        # second, and nothing in the gateway lives in cycles for long; the young generations are collected as ever.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 50, 100_000)
+        self.garbage.start()
 
     async def stop(self) -> None:
         """Close the doors, let what is in flight finish within `server.drain`, then close what stood behind them."""
@@ -279,9 +281,16 @@ class Gateway:
 
     # --- by and by
 
+    def _counted(self, _: Charger, effect: Effect) -> None:
+        if effect is Effect.ARRIVED:
+            self.garbage.arrived()
+        else:
+            self.garbage.departed()
+
     async def _tick(self) -> None:
         while not await self._over(TICK):
             self.roster.sweep()
+            self.garbage.tick()
             await self._save()
 
     async def _over(self, seconds: float) -> bool:
