@@ -10,7 +10,7 @@ import gc
 ARRIVALS = 100  # more than ever; frozen at once, before a collection finds them
 DEPARTURES = 500  # what these leave is some megabytes
 SETTLING = 15  # ticks in which those who came still grow: their connections to backends open behind them
-THRESHOLDS = (5_000, 20, 10)
+THRESHOLDS = (10_000, 50, 10)
 
 
 class Garbage:
