@@ -32,7 +32,7 @@ from gateway.link import Limits, Link
 from gateway.listener import Listener
 from gateway.log import MessageLog, configure
 from gateway.metrics import Metrics
-from gateway.roster import Charger, Effect, Registration, Roster, State, seconds
+from gateway.roster import AT_ONCE, Charger, Effect, Registration, Roster, State, seconds
 from gateway.router import BOOT, BY_HAND, Router
 from gateway.state.store import StateError, StateStore, row
 from gateway.traffic.record import Record
@@ -165,7 +165,8 @@ class Gateway:
         await asyncio.gather(*(backend.close(left) for backend in self.backends.values()))
         await asyncio.gather(*doors)
         await self.soap_calls.close()
-        await self._save()
+        for _ in range(len(self.roster) // AT_ONCE + 1):
+            await self._save()
         await asyncio.to_thread(self.state.close)
         if self.config.traffic.enabled:
             await asyncio.to_thread(self.traffic.close)
