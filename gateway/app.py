@@ -155,7 +155,9 @@ class Gateway:
         over = loop.time() + drain
         for server in self._servers:
             server.refuse()
-        await asyncio.gather(*self._tasks, *self._announcing)  # not cancelled: a thread that saves cannot be
+        for task in self._announcing:
+            task.cancel()
+        await asyncio.gather(*self._tasks)  # not cancelled: a thread that saves cannot be
         await self.json_door.close(max(over - loop.time(), 0))
         doors = [asyncio.create_task(server.stop(2 * drain + GRACE)) for server in self._servers]
         if doors:
@@ -201,10 +203,9 @@ class Gateway:
     def _announced(self, backend: str, identity: str, answer: Answer) -> None:
         """Accepted is good news. Anything else does not bind a charger that has not asked: it is announced again, later."""
         charger = self.roster.get(identity)
-        accepted = isinstance(answer, Result) and answer.payload.get("status") == Registration.ACCEPTED
         if charger is None or self.stopping:
             return
-        if accepted and isinstance(answer, Result):
+        if isinstance(answer, Result) and answer.payload.get("status") == Registration.ACCEPTED:
             self.router.registered(charger, answer)
             return
         told = answer.payload.get("status") if isinstance(answer, Result) else answer.code

@@ -7,8 +7,9 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from starlette.types import Receive
 
-from gateway.chargers.body import BodyError, Receive, read_body, unpack
+from gateway.chargers.body import BodyError, read_body, unpack
 
 TEXT = b"<envelope>" + b"x" * 90 + b"</envelope>"
 LIMIT = 200

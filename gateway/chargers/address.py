@@ -8,6 +8,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+from starlette.types import Scope
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NOWHERE = frozenset({"", "localhost", "127.0.0.1", "0.0.0.0", "::1", "::"})  # noqa: S104 - what chargers write, not where we listen
@@ -15,6 +16,12 @@ _NOWHERE = frozenset({"", "localhost", "127.0.0.1", "0.0.0.0", "::1", "::"})  # 
 
 class NotAllowed(OSError):
     """An address outside `callbacks.allow`."""
+
+
+def peer_of(scope: Scope) -> str:
+    """Who is at the other end of an ASGI connection, as host:port."""
+    host, port = scope.get("client") or ("", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @lru_cache(maxsize=16_384)

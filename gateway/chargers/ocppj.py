@@ -5,13 +5,15 @@ the pings and bounds the size of a frame.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
+from gateway.chargers.address import peer_of
 from gateway.chargers.refusal import refuse_handshake
 from gateway.exchange import Ids
 from gateway.link import OVERSIZED, Closed, Limits, Link, Oversized
@@ -22,9 +24,6 @@ SUBPROTOCOL = "ocpp1.6"
 PROTOCOL_ERROR, GOING_AWAY, REPLACED = 1002, 1001, 1008  # RFC 6455, 7.4.1
 IDENTITY_LIMIT = 255  # characters, as at the door for SOAP chargers
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = structlog.get_logger(__name__)
 
@@ -84,7 +83,7 @@ class JsonDoor:
             side=Side.CENTRAL_SYSTEM,
             ids=self._ids,
             version=Version.V16,
-            peer=_peer(scope),
+            peer=peer_of(scope),
             limits=self._limits,
         )
         self._arrive(link)
@@ -170,17 +169,12 @@ def _closed(code: int, reason: str) -> Closed:
     return Oversized(reason) if ours else Closed(code, reason)
 
 
-def _peer(scope: Scope) -> str:
-    host, port = scope.get("client") or ("", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     text = (
         "expected the charger's identity as the last part of the path, percent-encoded UTF-8 of at most "
         f"{IDENTITY_LIMIT} characters, as in /ocpp/CP-1; got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
     )
-    logger.info("charger.refused", peer=_peer(scope), reason="no identity in the path")
+    logger.info("charger.refused", peer=peer_of(scope), reason="no identity in the path")
     await refuse_handshake(scope, receive, send, 404, text)
 
 
@@ -188,7 +182,7 @@ async def _turn_away(identity: str, scope: Scope, send: Send) -> None:
     # OCPP-J 1.6, 3.2: without a common subprotocol the server "MUST complete the WebSocket handshake with a response
     # without a Sec-WebSocket-Protocol header and then immediately close the WebSocket connection".
     reason = f"expected subprotocol {SUBPROTOCOL}, got {_offers(scope['subprotocols'])}"
-    logger.info("charger.refused", charger=identity, peer=_peer(scope), reason=reason)
+    logger.info("charger.refused", charger=identity, peer=peer_of(scope), reason=reason)
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.close", "code": PROTOCOL_ERROR, "reason": reason})
 

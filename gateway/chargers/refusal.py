@@ -1,15 +1,11 @@
 """How a door refuses a WebSocket handshake: with an HTTP status and a text for people, where the server can."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import Receive, Scope, Send
 
 GRACE = 5.0  # seconds for the response to be taken
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 async def refuse_handshake(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

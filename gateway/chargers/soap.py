@@ -5,13 +5,14 @@ answer; both directions are recorded.
 """
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
 
-from gateway.chargers.address import callback_address
+from starlette.types import Receive, Scope, Send
+
+from gateway.chargers.address import callback_address, peer_of
 from gateway.chargers.body import BodyError, read_body, unpack
 from gateway.chargers.refusal import refuse_handshake
 from gateway.config import Server
@@ -22,10 +23,6 @@ from translations import soap
 from translations.contracts import wsdl_text
 from translations.errors import WIRES, InternalError, OcppError, ProtocolError, known_code
 from translations.messages import Answer, Call, Error, Kind, Remark, Result, Side, Version
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _TEXT = b"text/plain; charset=utf-8"
 _XML_TYPES = ("application/soap+xml", "text/xml", "application/xml", "")
@@ -87,7 +84,7 @@ class SoapDoor:
     # --- POST
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit = _Visit(self._ids(), time.time(), time.perf_counter(), _peer(scope))
+        visit = _Visit(self._ids(), time.time(), time.perf_counter(), peer_of(scope))
         try:
             await self._read(visit, scope, receive)
             answer = await self._answered(visit)
@@ -263,11 +260,6 @@ def _content_type(header: bytes) -> tuple[str, str | None]:
         if name.strip().lower() == "charset":
             return kind.strip().lower(), value.strip(" \"'").lower() or None
     return kind.strip().lower(), None
-
-
-def _peer(scope: Scope) -> str:
-    host, port = scope.get("client") or ("", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @lru_cache(maxsize=4)
