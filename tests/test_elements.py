@@ -128,7 +128,7 @@ def test_a_foreign_namespace_is_told_once() -> None:
 @pytest.mark.parametrize(
     ("message", "inner", "text"),
     [
-        (BOOT, "<chargePointModel>M</chargePointModel>", "BootNotification.req chargePointVendor: expected it, found none"),
+        (STOP_16, "<transactionId>1</transactionId>", "StopTransaction.req timestamp: expected it, found none"),
         (
             BOOT,
             "<chargePointModel>M</chargePointModel><chargePointModel>N</chargePointModel>",
@@ -254,8 +254,12 @@ def test_a_wrapper_of_nothing_is_absent(wrapper: str) -> None:
 def test_fields_of_the_message_itself_are_never_left_out() -> None:
     head = f"<transactionId>1</transactionId><timestamp>{ZONED}</timestamp><meterStop>much</meterStop>"
     assert refusal_of(STOP_16.read, head)[0] == "TypeConstraintViolation"
-    reason = head.replace("much", "7") + "<reason>Boredom</reason>"
-    assert refusal_of(STOP_16.read, reason)[0] == "PropertyConstraintViolation"
+
+
+def test_a_stop_is_worth_more_than_its_reason() -> None:
+    head = f"<transactionId>1</transactionId><timestamp>{ZONED}</timestamp><meterStop>7</meterStop>"
+    payload, left = STOP_16.read(head + "<reason>Boredom</reason>")
+    assert (payload["reason"], left) == ("Other", [("changed", "reason", "quirks.unknown-word")])
 
 
 @pytest.mark.parametrize(
@@ -297,7 +301,8 @@ def group_15(value: str) -> str:
         ),
         ('<value UNIT="Volt">1</value>', {"value": "1", "unit": "V"}, ["quirks.case"]),
         ('<value q:measurand="Voltage" xmlns:q="urn:q">1</value>', {"value": "1", "measurand": "Voltage"}, ["quirks.namespace"]),
-        ('<value phase="L1">1</value>', {"value": "1"}, ["quirks.unknown-attribute"]),
+        ('<value phase="L1">1</value>', {"value": "1", "phase": "L1"}, ["quirks.other-version"]),
+        ('<value colour="red">1</value>', {"value": "1"}, ["quirks.unknown-attribute"]),
         ('<value unit="">1</value>', {"value": "1"}, ["quirks.empty"]),
         ("<value> 1 </value>", {"value": "1"}, ["quirks.padding"]),
     ],

@@ -9,7 +9,7 @@ from translations.contracts import contract
 from translations.deltas import known_actions
 from translations.errors import OcppError
 from translations.messages import Side, Version
-from translations.schemas import judge, validators
+from translations.schemas import fits, judge, validators
 
 START = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2024-05-01T10:00:00Z"}
 PERIOD = {"startPeriod": 0, "limit": Decimal("16.0")}
@@ -82,3 +82,19 @@ def test_samples_may_not_be_empty() -> None:
 
 def test_what_has_no_schema_is_not_judged() -> None:
     judge("RequestStartTransaction", False, {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "fitting"),
+    [
+        ("StartTransaction", START, True),
+        ("StartTransaction", START | {"timestamp": "2024-05-01T10:00:00"}, False),
+        ("StartTransaction", START | {"timestamp": "2024-02-29T10:00:00Z"}, True),
+        ("GetDiagnostics", {"location": "ftp://example.com/up"}, True),
+        ("GetDiagnostics", {"location": "over there"}, False),
+        ("MeterValues", {"connectorId": 1, "meterValue": []}, False),
+        ("RequestStartTransaction", {}, False),
+    ],
+)
+def test_what_fits_may_go_on_as_it_is(action: str, payload: dict[str, Any], fitting: bool) -> None:
+    assert fits(action, False, payload) is fitting

@@ -142,7 +142,7 @@ def test_what_cannot_be_translated_is_refused(data: bytes, wish: dict[str, Any],
     [
         (envelope(BOOT.format("<iccid/>")), "iccid: empty, taken as absent (quirks.empty)"),
         (envelope(BOOT.format("<x/>")), "x: unknown element (quirks.unknown-element)"),
-        (b"\n" + envelope(), "message: white space before the envelope (quirks.leading-space)"),
+        (b"\n" + envelope(), "message: white space before the envelope (quirks.leading-text)"),
         (envelope(message_id=""), "MessageID: none given (quirks.no-id)"),
     ],
 )

@@ -1,8 +1,9 @@
 """How a version differs from the canonical form, compiled with its contract into shapes that are read both ways.
 
 A shape stands for a type of the contract, a slot for a field of it. The rows of `ocpp<v>.toml` are the few verbs in
-which versions differ: rename, text, flatten, wrap (with means and scale), assume; and for enumerations same, spelling,
-up, guess, down, keep, extra, otherwise, unknown. A field or value that one side lacks needs no row: it is dropped, and remarked.
+which versions differ: rename, text, flatten, wrap (with means and scale), assume, and for shapes that only chargers have
+also and spread; for enumerations same, spelling, up, guess, down, keep, extra, otherwise, unknown. A field or value that
+one side lacks needs no row: it is dropped, and remarked.
 """
 
 import tomllib
@@ -61,6 +62,7 @@ class Slot:
     cut: bool = True
     verbatim: bool = False
     filled: bool = False
+    assumed: bool = False
     words: Words | None = None
     shape: "Shape | None" = None
     flatten: str = ""
@@ -94,6 +96,8 @@ class Slot:
 class Shape:
     """One type. `rows` finds a child's slot by its qualified name, `by_local` by its local name in lower case.
 
+    `also` finds, by local name in lower case, what stands there in other shapes that peers send: an alias, or a field that
+    only the canonical form has. `spread` is the field on whose items a peer may have spread what belongs to them over itself.
     `aligned`: its fields stand in canonical order on the wire too. `sample`: an item that a list can go without; `holds` is
     the field with such items. `keep`: fields for the original of an unknown word, with their limits.
     """
@@ -105,6 +109,8 @@ class Shape:
     by_local: Mapping[str, Slot]
     names: tuple[str, ...]
     required: frozenset[str]
+    also: Mapping[str, Slot] = field(default_factory=dict)
+    spread: Slot | None = None
     text: Slot | None = None
     attributes: tuple[Slot, ...] = ()
     marks: tuple[tuple[Slot, str, str, Mapping[str, str]], ...] = ()
@@ -163,8 +169,8 @@ def known_actions(side: Side) -> frozenset[str]:
 
 
 @cache
-def dialect(version: Version, side: Side) -> Dialect:
-    """One service of one version, compiled."""
+def dialect(version: Version, side: Side, prefix: str = "") -> Dialect:
+    """One service of one version, compiled; written with this prefix instead of the usual one."""
     spoken, canon = contract(version, side), contract(Version.V16, side)
     forms: dict[bool, dict[str, Form]] = {False: {}, True: {}}
     for response, elements, canonical in (
@@ -172,7 +178,7 @@ def dialect(version: Version, side: Side) -> Dialect:
         (True, spoken.responses, canon.responses),
     ):
         for action, element in elements.items():
-            shape = _Compiler(spoken).shape(spoken.messages[element], canon.messages[canonical[action]])
+            shape = _Compiler(spoken, prefix or PREFIXES[side]).shape(spoken.messages[element], canon.messages[canonical[action]])
             forms[response][action] = Form(
                 version, side, action, response, element, shape, f"{action}.{'conf' if response else 'req'}"
             )
@@ -183,30 +189,35 @@ def dialect(version: Version, side: Side) -> Dialect:
 @dataclass
 class _Compiler:
     spoken: Contract
+    prefix: str
+    namespace: str = ""  # of another contract, in whose messages these types stand
     rows: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.rows = rows(self.spoken.version)
-        self._text = rows(Version.V16)["text"]
+        self._text, self._common = rows(Version.V16)["text"], rows(Version.V16)["missing"]
         self._short = f"ocpp{self.spoken.version.replace('.', '')}"
-        self._prefix = PREFIXES[self.spoken.side]
+        self._newest = self.spoken.version is Version.V16
 
     def shape(self, wire: Type, canon: Type) -> Shape:
-        deltas = self.rows.get("types", {}).get(wire.name, {})
+        deltas = self._types.get(wire.name, {})
         if wire.attributes:
             return self._text_shape(wire, canon, deltas)
         names = [f.name for f in canon.fields]
+        deltas = self._assuming(wire, canon, deltas)
         slots = tuple(self._slot(f, canon, wire, deltas) for f in wire.fields)
         return Shape(
             wire.name,
             slots,
             tuple(s.line() for s in slots if s.name),
-            {f"{{{self.spoken.namespace}}}{s.wire}": s.row() for s in slots},
+            {f"{{{self.namespace or self.spoken.namespace}}}{s.wire}": s.row() for s in slots},
             MappingProxyType({s.wire.lower(): s for s in slots}),
             tuple(names),
             frozenset(s.name for s in slots if s.required and s.name)
             | frozenset(f.name for f in canon.fields if f.required and f.name in {s.name for s in slots})
             | frozenset(deltas.get("assume", {})),
+            also=self._also(slots, wire, canon, deltas),
+            spread=next((s for s in slots if s.wire == deltas.get("spread")), None),
             keepers=tuple(s for s in slots if s.words and set(s.words.keep[:1]) & {x.wire for x in slots}),
             assume=MappingProxyType(deltas.get("assume", {})),
             wrapped=next((s for s in slots if s.wrap), None),
@@ -224,6 +235,7 @@ class _Compiler:
         names = list(by_name)
         text = Field(deltas["text"], Type("", base=wire.base), True, False)
         slots = [self._slot(f, canon, wire, deltas, attribute=True) for f in wire.attributes]
+        value = self._slot(text, canon, wire, deltas)
         return Shape(
             wire.name,
             (),
@@ -232,12 +244,31 @@ class _Compiler:
             MappingProxyType({s.wire.lower(): s for s in slots}),
             tuple(names),
             frozenset(s.name for s in slots if s.required),
-            text=self._slot(text, canon, wire, deltas),
+            also={**self._also((*slots, value), wire, canon, deltas), value.name.lower(): value},
+            text=value,
             attributes=tuple(sorted(slots, key=lambda s: s.order)),
             marks=tuple((s, s.wire, s.name, s.words.up if s.words else {}) for s in sorted(slots, key=lambda s: s.order)),
             rule=f"{self._short}.{wire.name}",
             sample=_is_sample(slots),
         )
+
+    def _also(self, slots: Iterable[Slot], wire: Type, canon: Type, deltas: Mapping[str, Any]) -> Mapping[str, Slot]:
+        """What may stand in this type besides its own: fields of 1.6 that it lacks, and names that peers give to its own."""
+        own = {s.wire: s for s in slots}
+        lacking = [f for f in canon.fields if f.name not in own and not self._newest]
+        newer = _Compiler(contract(Version.V16, self.spoken.side), self.prefix, self.spoken.namespace)
+        found = {f.name.lower(): newer._slot(f, canon, canon, newer._types.get(canon.name, {})) for f in lacking}
+        return found | {name.lower(): own[wanted] for name, wanted in deltas.get("also", {}).items()}
+
+    @property
+    def _types(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.rows.get("types", {})
+        return found
+
+    def _assuming(self, wire: Type, canon: Type, deltas: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With what is taken in every version for what is missing."""
+        common = self._common.get(wire.name, {}) if wire.name == canon.name else {}
+        return {**deltas, "assume": {**common, **deltas.get("assume", {})}} if common else deltas
 
     def _slot(self, f: Field, canon: Type, owner: Type, deltas: Mapping[str, Any], attribute: bool = False) -> Slot:
         name = deltas.get("rename", {}).get(f.name) or deltas.get("wrap", {}).get(f.name) or f.name
@@ -247,7 +278,7 @@ class _Compiler:
         wrap = "value" if f.name in deltas.get("wrap", {}) else ""
         inner = next(x for x in f.type.fields if x.name == flatten).type if flatten else f.type
         nested = self.shape(inner, target) if target and (inner.fields or inner.attributes) else None
-        start = f' {f.name}="' if attribute else f"<{self._prefix}:{f.name}>"
+        start = f' {f.name}="' if attribute else f"<{self.prefix}:{f.name}>"
         return Slot(
             wire=f.name,
             name=name if target else "",
@@ -263,13 +294,14 @@ class _Compiler:
             wire_limit=f.type.max_length,
             cut=not target or target.name not in self._text["uncut"],
             verbatim=f"{owner.name}.{f.name}" in self._text["verbatim"],
-            filled=f"{canon.name}.{name}" in self._text["filled"],
+            filled=f"{canon.name}.{name}" in self._text["filled"] or bool(target and target.name in self._text["uncut"]),
+            assumed=name in deltas.get("assume", {}),
             words=self._words(f.type, target) if f.type.values and target else None,
             shape=nested,
             flatten=flatten,
             wrap=wrap,
             open=start,
-            close='"' if attribute else f"</{self._prefix}:{f.name}>",
+            close='"' if attribute else f"</{self.prefix}:{f.name}>",
         )
 
     def _words(self, wire: Type, canon: Type) -> Words:

@@ -3,35 +3,38 @@
 Reading goes by local names and takes what peers are known to send.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lxml import etree
 
+from translations.charsets import as_utf8
 from translations.deltas import Form, dialect
 from translations.errors import ProtocolError
+from translations.manners import SOAP12, WSA
 from translations.messages import Kind, Remark, Side, Version
 from translations.step import MOST
 
-SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"
-WSA = "http://www.w3.org/2005/08/addressing"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
 DRAFT_WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"  # all clients of one widespread library
-_NAMES = ("MessageID", "RelatesTo", "From", "ReplyTo")
-_IGNORED = ("Action", "To")  # the body's element says what Action says, and what To says peers get wrong
-_ENVELOPES: Mapping[str, str] = MappingProxyType({f"{{{ns}}}Envelope": ns for ns in (SOAP12, SOAP11)})
-_USUAL = tuple(f"<?xml version={q}1.0{q} encoding={q}{name}{q}?>".encode() for q in ("'", '"') for name in ("UTF-8", "utf-8"))
-_DECLARED = re.compile(rb"^<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-# Only these: others that Python knows are no charsets of XML, and some take quadratic time.
-_CHARSETS = re.compile(
-    r"utf[_-]?(?:8|16|32)(?:[_-]?[lb]e)?|(?:us-)?ascii|(?:iso[_-]?8859|windows|cp)[_-]?\d{1,4}"
-    r"|latin-?1|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc-(?:jp|kr)"
+_NAMES = ("MessageID", "RelatesTo", "From", "ReplyTo", "Action")
+_IGNORED = ("To", "FaultTo")  # what To says peers get wrong
+_LONG, _MOST_TAGS = 100_000, 50_000  # bytes from which tags are counted; a tag of OCPP has more than 20
+_IDENTITY = "chargeboxidentity"
+_LOCAL: Mapping[str, str] = MappingProxyType(
+    {name.lower(): name for name in _NAMES} | {name.lower(): "" for name in _IGNORED} | {_IDENTITY: "identity"}
 )
-_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_ENVELOPES: Mapping[str, str] = MappingProxyType({f"{{{ns}}}Envelope": ns for ns in (SOAP12, SOAP11)})
+# Namespaces that the specifications print in places and nobody else uses, without the slash at the end.
+_PRINTED: Mapping[str, Version] = MappingProxyType({"2010/10": Version.V12, "2012/02": Version.V15})
+# Names of elements that chargers are known to get wrong.
+_TYPOS: Mapping[str, str] = MappingProxyType(
+    {"datatransfertresponse": "datatransferresponse", "getlocallistresponse": "getlocallistversionresponse"}
+)
 
 
 class Malformed(ProtocolError):
@@ -43,7 +46,9 @@ class Malformed(ProtocolError):
 
 
 class Envelope(NamedTuple):
-    """What was read of an envelope. `body` is the payload element; `form` says which message it is, None for a fault."""
+    """What was read of an envelope. `body` is the payload element; `form` says which message it is, None for a fault; `marked`
+    that there may be attributes other than namespaces.
+    """
 
     soap: str = SOAP12
     wsa: str = WSA
@@ -57,6 +62,7 @@ class Envelope(NamedTuple):
     form: Form | None = None
     body: etree._Element | None = None
     remarks: tuple[Remark, ...] = ()
+    marked: bool = True
 
 
 class _Deny(etree.Resolver):
@@ -65,12 +71,14 @@ class _Deny(etree.Resolver):
 
 
 class _Tables(NamedTuple):
-    """What the parser looks things up in, made once. `headers` and `forms` are by qualified name.
+    """What the parser looks things up in, made once. `headers` and `forms` are by qualified name, `namespaces` by their text in
+    lower case without the slash at the end. `salvager` takes prefixes that nobody declared.
 
     A header's name is empty where it is not read; `~` before it marks those of the draft.
     """
 
     parser: etree.XMLParser
+    salvager: etree.XMLParser
     headers: Mapping[str, str]
     forms: Mapping[str, Form]
     namespaces: Mapping[str, tuple[Version, Side]]
@@ -78,6 +86,20 @@ class _Tables(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _tables() -> _Tables:
+    dialects = [dialect(version, side) for version in Version for side in Side]
+    names = {name: name for name in _NAMES} | dict.fromkeys(_IGNORED, "")
+    headers = {f"{{{WSA}}}{tag}": name for tag, name in names.items()}
+    headers |= {f"{{{DRAFT_WSA}}}{tag}": f"~{name}" for tag, name in names.items()}
+    headers |= {f"{{{d.contract.namespace}}}chargeBoxIdentity": "identity" for d in dialects}
+    forms = {tag: form for d in dialects for tag, form in d.by_tag.items()}
+    namespaces = {d.contract.namespace.rstrip("/").lower(): (d.contract.version, d.contract.side) for d in dialects}
+    for (version, side), (month, meant) in product(namespaces.copy().values(), _PRINTED.items()):
+        if version == meant:
+            namespaces[f"urn://ocpp/{'cs' if side is Side.CENTRAL_SYSTEM else 'cp'}/{month}"] = version, side
+    return _Tables(_parser(), _parser(recover=True), headers, forms, namespaces)
+
+
+def _parser(recover: bool = False) -> etree.XMLParser:
     # encoding is forced so that the scan for DOCTYPE below cannot be passed by in another encoding. Never
     # collect_ids=False: it makes libxml2 open external parameter entities in spite of every other switch.
     parser = etree.XMLParser(
@@ -88,16 +110,10 @@ def _tables() -> _Tables:
         remove_comments=True,
         remove_pis=True,
         encoding="utf-8",
+        recover=recover,
     )
     parser.resolvers.add(_Deny())
-    dialects = [dialect(version, side) for version in Version for side in Side]
-    names = {name: name for name in _NAMES} | dict.fromkeys(_IGNORED, "")
-    headers = {f"{{{WSA}}}{tag}": name for tag, name in names.items()}
-    headers |= {f"{{{DRAFT_WSA}}}{tag}": f"~{name}" for tag, name in names.items()}
-    headers |= {f"{{{d.contract.namespace}}}chargeBoxIdentity": "identity" for d in dialects}
-    forms = {tag: form for d in dialects for tag, form in d.by_tag.items()}
-    namespaces = {d.contract.namespace.rstrip("/"): (d.contract.version, d.contract.side) for d in dialects}
-    return _Tables(parser, headers, forms, namespaces)
+    return parser
 
 
 def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> Envelope:
@@ -105,15 +121,22 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
 
     `role` is the service it was sent to, or answers for, where that is known: peers mix up the two namespaces.
     """
-    text, remarks = _utf8(data, charset)
+    try:
+        text, remarks = as_utf8(data, charset)
+    except ProtocolError as error:
+        raise Malformed(error.text) from None
     # The first search stops at fewer bytes, so that the usual envelope is scanned quickly.
     if b"!DOCTYPE" in text and b"<!DOCTYPE" in text:
         raise Malformed("expected an envelope without DOCTYPE")
+    if len(text) > _LONG and text.count(b"<") > _MOST_TAGS:
+        raise Malformed(f"expected at most {_MOST_TAGS} tags")
     tables = _tables()
     try:
         root = etree.fromstring(text, tables.parser)
     except etree.XMLSyntaxError as error:
-        raise Malformed(f"expected XML: {_first_line(error)}") from None
+        root = _salvaged(text, error, tables.parser, tables.salvager)
+        what = _first_line(error).partition(", line")[0]
+        remarks += (Remark(Kind.REPAIRED, "", what[:1].lower() + what[1:], "quirks.undeclared-prefix"),)
     namespace = _ENVELOPES.get(root.tag)
     if namespace is None:
         raise Malformed(f"expected a SOAP envelope, got {etree.QName(root).localname[:40]!r}")
@@ -125,58 +148,60 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
             payload.extend(part)
         elif tag.endswith("}Header"):
             remarks += _read_headers(part, headers, tables.headers)
-    envelope = _identify(namespace, headers, payload, remarks, tables.forms)
+    if len(payload) != 1 or "identity" not in headers:
+        remarks += _misplaced_identity(root, payload, headers)
+    start = text.find(b"?>") if text[:5] == b"<?xml" else 0
+    marked = text.count(b"=", start) != text.count(b"xmlns", start)
+    envelope = _identify(namespace, headers, payload, remarks, tables, marked)
     if role is None:  # nobody says who was meant; chargers are known to say Cp for Cs, and not the reverse
         role = envelope.side if envelope.form is not None else Side.CENTRAL_SYSTEM
     return envelope if envelope.side is role else _turned(envelope, role)
+
+
+def _salvaged(text: bytes, error: etree.XMLSyntaxError, strict: etree.XMLParser, salvager: etree.XMLParser) -> etree._Element:
+    """A document that is wrong in nothing but prefixes that it does not declare; seen: xsi:nil without xmlns:xsi."""
+    log: list[Any] = list(strict.error_log)  # of its last run; the error's own has earlier ones too
+    if not log or any(entry.type != etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE for entry in log):
+        raise Malformed(f"expected XML: {_first_line(error)}") from None
+    root = etree.fromstring(text, salvager)
+    for node in root.iter(etree.Element):
+        if node.tag[0] != "{" and ":" in node.tag:
+            node.tag = node.tag.rpartition(":")[2]
+        for name in [str(name) for name in node.keys() if ":" in str(name) and str(name)[0] != "{"]:  # noqa: SIM118 - lxml
+            prefix, _, local = name.rpartition(":")
+            node.set(f"{{{XSI}}}{local}" if prefix == "xsi" else local, str(node.attrib.pop(name)))
+    return root
+
+
+def _misplaced_identity(root: etree._Element, payload: list[etree._Element], headers: dict[str, str]) -> tuple[Remark, ...]:
+    """The identity from wherever else it stands, and out of the payload, where it is no message."""
+    found = [node for node in payload if etree.QName(node).localname.lower() == _IDENTITY]
+    payload[:] = [node for node in payload if node not in found]
+    if "identity" in headers:
+        return ()
+    node = next((n for n in root.iter(etree.Element) if etree.QName(n).localname.lower() == _IDENTITY and n.text), None)
+    if node is None or not (node.text or "").strip():
+        return ()
+    headers["identity"] = (node.text or "").strip()
+    return (Remark(Kind.REPAIRED, "chargeBoxIdentity", "not in the header", "quirks.misplaced-identity"),)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:160] if str(error) else "empty"
 
 
-def _utf8(data: bytes, charset: str | None) -> tuple[bytes, tuple[Remark, ...]]:
-    """The bytes as UTF-8 without anything before the first `<`."""
-    unmarked = data[:1] == b"<" and (_is_utf8(data) if data[:5] == b"<?xml" else data[1:2] != b"\x00")
-    if unmarked and charset in (None, "utf-8"):
-        return data, ()
-    remarks: list[Remark] = []
-    encoding = next((name for bom, name in _BOMS if data.startswith(bom)), None)
-    if encoding is None and b"\x00" in data[:4]:
-        encoding = "utf-16-le" if data[1:2] == b"\x00" else "utf-16-be"
-    declared = _DECLARED.match(data.lstrip())
-    encoding = encoding or (declared[1].decode("ascii").lower() if declared else None) or charset or "utf-8"
-    if not _CHARSETS.fullmatch(encoding.lower()):
-        raise Malformed(f"expected UTF-8 or another charset of XML, got {encoding[:40]!r}")
-    try:
-        text = data.decode(encoding).lstrip("\ufeff")
-    except (LookupError, UnicodeDecodeError):
-        raise Malformed(f"expected text in {encoding[:40]!r}, got other bytes") from None
-    stripped = text.lstrip()
-    if stripped != text:
-        remarks.append(Remark(Kind.REPAIRED, "", "white space before the envelope", "quirks.leading-space"))
-    return re.sub(r"^<\?xml[^>]*\?>", "", stripped.rstrip("\x00")).encode("utf-8", "surrogatepass"), tuple(remarks)
-
-
-def _is_utf8(data: bytes) -> bool:
-    if data.startswith(_USUAL):
-        return True
-    declared = _DECLARED.match(data)
-    return declared is None or declared[1].lower() in (b"utf-8", b"us-ascii")
-
-
 def _read_headers(header: etree._Element, into: dict[str, str], known: Mapping[str, str]) -> tuple[Remark, ...]:
-    unheeded: list[etree._Element] = []
+    odd: list[etree._Element] = []
     for node in header:
         tag = node.tag
         name = known.get(tag)
         if name == "":
             continue
         if name is None:
-            if tag.rpartition("}")[2].lower() != "chargeboxidentity":
-                unheeded.append(node)
+            odd.append(node)
+            name = _LOCAL.get(tag.rpartition("}")[2].lower())
+            if not name:
                 continue
-            name = "identity"
         elif name[0] == "~":
             into["wsa"] = DRAFT_WSA
             name = name[1:]
@@ -189,7 +214,19 @@ def _read_headers(header: etree._Element, into: dict[str, str], known: Mapping[s
             into[name] = text.strip()
         elif text and name == "identity" and text.strip().casefold() != into[name].casefold():
             into["other identity"] = text.strip()
-    return tuple(_not_understood(unheeded)) if unheeded else ()
+    return tuple(_odd_headers(odd)) if odd else ()
+
+
+def _odd_headers(headers: list[etree._Element]) -> Iterator[Remark]:
+    """Headers that are read in spite of their namespace, and those that had to be understood and were not."""
+    unknown = []
+    for node in headers[:MOST]:
+        name = _LOCAL.get(etree.QName(node).localname.lower())
+        if name is None:
+            unknown.append(node)
+        elif name and name != "identity":
+            yield Remark(Kind.REPAIRED, name, "in no known namespace of WS-Addressing", "quirks.namespace")
+    yield from _not_understood(unknown)
 
 
 def _not_understood(headers: list[etree._Element]) -> list[Remark]:
@@ -212,11 +249,12 @@ def _identify(
     headers: Mapping[str, str],
     payload: list[etree._Element],
     remarks: tuple[Remark, ...],
-    forms: Mapping[str, Form],
+    tables: _Tables,
+    marked: bool,
 ) -> Envelope:
     get = headers.get
     body = payload[0] if len(payload) == 1 else None
-    form = forms.get(body.tag) if body is not None else None
+    form = tables.forms.get(body.tag) if body is not None else None
     envelope = Envelope(
         namespace,
         get("wsa", WSA),
@@ -230,20 +268,51 @@ def _identify(
         form,
         body,
         remarks,
+        marked,
     )
     if "other identity" in headers:
         raise Malformed("expected one chargeBoxIdentity, found two different ones", envelope._replace(identity=""))
-    if form is not None:
-        return envelope
+    if form is None:
+        envelope = _searched(envelope, payload, headers, tables)
+    action = get("Action")
+    if action is not None and envelope.form is not None and action != f"/{envelope.form.action}":
+        return _cross_checked(envelope, envelope.form, action)
+    return envelope
+
+
+def _searched(envelope: Envelope, payload: list[etree._Element], headers: Mapping[str, str], tables: _Tables) -> Envelope:
+    """The message whose element is not to the letter one of the contracts. Raises Malformed where it is none at all."""
+    body = envelope.body
     if body is None:
         raise Malformed(f"expected one element in the body, found {len(payload)}", envelope)
-    namespace, _, local = body.tag[1:].rpartition("}") if body.tag[0] == "{" else ("", "", body.tag)
+    local, namespace = _split(body)
     if local == "Fault":
         return envelope._replace(version=_fault_version(body))
-    found = _tables().namespaces.get(namespace.rstrip("/"))
+    if local == "_W" and len(body) == 1:  # seen: node-soap around its answers
+        wrapped = Remark(Kind.REPAIRED, "", "an element _W around the message", "quirks.wrapper")
+        inner = {**headers, "Action": ""} if "Action" in headers else headers
+        return _identify(envelope.soap, inner, [body[0]], (*envelope.remarks, wrapped), tables, envelope.marked)
+    found = tables.namespaces.get(namespace.rstrip("/").lower())
+    if found is None and not namespace:
+        found = tables.namespaces.get(_identity_namespace(body).rstrip("/").lower())
     if found is None:
         raise Malformed(f"expected a namespace of OCPP 1.2, 1.5 or 1.6, got {namespace[:80]!r}", envelope)
     return _loosely(envelope._replace(version=found[0], side=found[1]), body, local, namespace)
+
+
+def _identity_namespace(body: etree._Element) -> str:
+    """The namespace in which the charger says who it is, where its message is in none."""
+    nodes = (etree.QName(node) for node in body.getroottree().iter(etree.Element))
+    return next((name.namespace or "" for name in nodes if name.localname.lower() == _IDENTITY), "")
+
+
+def _cross_checked(envelope: Envelope, form: Form, action: str) -> Envelope:
+    """Action says again what the body says; where it does not, the body counts. It is written in many forms."""
+    said = action.rstrip("/").rpartition("/")[2].lower()
+    if not action or said.removesuffix("request").removesuffix("response") == form.action.lower():
+        return envelope
+    odd = Remark(Kind.REPAIRED, "Action", f"{action[:80]} over a {form.element}", "quirks.action")
+    return envelope._replace(remarks=(*envelope.remarks, odd))
 
 
 def _turned(envelope: Envelope, role: Side) -> Envelope:
@@ -264,7 +333,7 @@ def _fault_version(body: etree._Element) -> Version | None:
     """The version whose namespace is in scope in a fault; its subcode is a name of that namespace."""
     known = _tables().namespaces
     inner = (uri for _, (_, uri) in etree.iterwalk(body, events=("start-ns",)))
-    scopes = ((uri or "").rstrip("/") for uri in chain(body.nsmap.values(), inner))
+    scopes = ((uri or "").rstrip("/").lower() for uri in chain(body.nsmap.values(), inner))
     return next((known[uri][0] for uri in scopes if uri in known), None)
 
 
@@ -273,7 +342,7 @@ def _loosely(envelope: Envelope, body: etree._Element, local: str, namespace: st
     assert envelope.version is not None
     spoken = dialect(envelope.version, envelope.side)
     named = {f.element.lower(): f for f in spoken.by_tag.values()}
-    form = named.get(local.lower())
+    form = named.get(_TYPOS.get(local.lower(), local.lower()))
     if form is None:
         return envelope
     remarks = [*envelope.remarks]

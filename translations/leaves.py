@@ -45,6 +45,8 @@ class UnknownWord(PropertyConstraintViolation):
 
 def _string(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if slot.words is not None:
+        if len(node):
+            raise _not_simple(slot, step)
         return _odd_word(text, slot.words, slot, node, step)
     if text and text[0] > " " and text[-1] > " " and (slot.limit is None or len(text) <= slot.limit) and len(node) == 0:
         return text
@@ -53,11 +55,13 @@ def _string(text: str | None, slot: "Slot", node: etree._Element, step: Step) ->
 
 def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if len(node):
-        return _markup(text, slot, node, step)
+        text = _markup(text, slot, node, step)
     if slot.verbatim:
         return None if _nil(node) and not slot.required else text or ""
     stripped = (text or "").strip()
     if not stripped:
+        if slot.assumed:
+            return _absent_note(slot, step)
         if slot.filled:
             return _absent_or_refused(slot, step)
         if slot.required and not _nil(node):
@@ -65,13 +69,15 @@ def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step
         return _absent_note(slot, step)
     if stripped != text:
         step.note(Kind.REPAIRED, "white space around it", "quirks.padding", slot.name)
-    if slot.limit is not None and len(stripped) > slot.limit:
+    if slot.limit is not None and len(stripped) > slot.limit and not step.off:
         return _cut(stripped, slot, slot.limit, step)
     return stripped
 
 
 def _markup(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> str:
-    """The elements inside as text, each a document of its own."""
+    """The elements inside as text, each a document of its own. Who it is, is not to be made of them."""
+    if slot.filled:
+        raise _not_simple(slot, step)
     parts, size = [text or ""], len(text or "")
     for child in node:
         # A copy declares the namespaces it uses; in place, every one in scope would be repeated for every child.
@@ -99,6 +105,8 @@ def _odd_word(text: str | None, words: "Words", slot: "Slot", node: etree._Eleme
         step.note(kind, f"{stripped} became {value}", slot.rule, slot.name)
         return value
     known = stripped if stripped in words.up else quirks.word(stripped, (*words.up, *words.up_marked))
+    if step.off and known != stripped:
+        return stripped
     if known is None:
         if stripped not in words.canonical:
             return _unknown_word(stripped, words, slot, step)
@@ -112,8 +120,10 @@ def _odd_word(text: str | None, words: "Words", slot: "Slot", node: etree._Eleme
 
 def _unknown_word(text: str, words: "Words", slot: "Slot", step: Step) -> str | None:
     if words.unknown in words.canonical:
-        step.original = text
-        step.note(Kind.CHANGED, f"{shown(text)} became {words.unknown}", "quirks.unknown-error-code", slot.name)
+        if words.keep:
+            step.original = text
+        rule = "quirks.unknown-error-code" if words.keep else "quirks.unknown-word"
+        step.note(Kind.CHANGED, f"{shown(text)} became {words.unknown}", rule, slot.name)
         return words.unknown
     if words.unknown == "field" and not slot.required:
         step.note(Kind.LOST, f"left out: unknown word {shown(text)}", "quirks.unknown-word", slot.name)
@@ -121,7 +131,13 @@ def _unknown_word(text: str, words: "Words", slot: "Slot", step: Step) -> str | 
     raise UnknownWord(step.text(f"expected one of {', '.join(words.up)}, got {shown(text)}", slot.name))
 
 
+def _not_simple(slot: "Slot", step: Step) -> TypeConstraintViolation:
+    return TypeConstraintViolation(step.text("expected a value, got elements inside", slot.name or slot.wire))
+
+
 def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if len(node):
+        raise _not_simple(slot, step)
     if text is not None and len(text) < 10 and text.isdigit() and text.isascii():
         return int(text)
     stripped = (text or "").strip()
@@ -149,6 +165,8 @@ def _sample(text: str | None, slot: "Slot", node: etree._Element, step: Step) ->
 
 
 def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if len(node):
+        raise _not_simple(slot, step)
     stripped = (text or "").strip()
     if not stripped:
         return _absent_or_refused(slot, step)
@@ -159,6 +177,8 @@ def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -
 
 
 def _boolean(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if len(node):
+        raise _not_simple(slot, step)
     stripped = (text or "").strip()
     if not stripped:
         return _absent_or_refused(slot, step)
@@ -172,6 +192,8 @@ def _boolean(text: str | None, slot: "Slot", node: etree._Element, step: Step) -
 
 
 def _timestamp(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
+    if len(node):
+        raise _not_simple(slot, step)
     if text is not None and quirks.TIMESTAMP.fullmatch(text):
         return text
     stripped = (text or "").strip()
@@ -183,7 +205,9 @@ def _timestamp(text: str | None, slot: "Slot", node: etree._Element, step: Step)
 def _sure_timestamp(text: str, slot: "Slot", step: Step) -> str:
     if quirks.TIMESTAMP.fullmatch(text):
         return text
-    repaired = quirks.timestamp(text)
+    if step.off:
+        return text
+    repaired = quirks.timestamp(text, step.zone)
     if repaired is None:
         return _received(text, slot, step)
     if repaired[0] != text:
@@ -196,7 +220,7 @@ def _received(text: str, slot: "Slot", step: Step) -> str:
     """The time of receipt for a date that cannot be (seen: 2022-02-29). A charger's message is worth more than its clock."""
     if not step.received:
         raise TypeConstraintViolation(step.text(f"expected a date and time, got {shown(text)}", slot.name))
-    step.note(Kind.ASSUMED, f"no date, taken as the time of receipt: {shown(text)}", "quirks.timestamp", slot.name)
+    step.note(Kind.ASSUMED, f"no date, taken as the time of receipt: {shown(text)}", "quirks.time-of-receipt", slot.name)
     return step.received
 
 
@@ -212,6 +236,11 @@ def _absent_note(slot: "Slot", step: Step) -> None:
 
 def _nil(node: etree._Element) -> bool:
     return node.get(_NIL) in ("true", "1")
+
+
+def is_nothing(node: etree._Element) -> bool:
+    """Whether an element that could hold others says that there is nothing."""
+    return _nil(node) or not (len(node) or (node.text or "").strip())
 
 
 READERS: Mapping[str, Reader] = {
@@ -231,7 +260,7 @@ READERS: Mapping[str, Reader] = {
 def _write_string(value: Any, slot: "Slot", step: Step) -> str:
     if type(value) is not str:
         raise TypeConstraintViolation(step.text(f"expected text, got {kind_of(value)}", slot.name))
-    if slot.wire_limit is not None and len(value) > slot.wire_limit:
+    if slot.wire_limit is not None and len(value) > slot.wire_limit and not step.off:
         raise PropertyConstraintViolation(
             step.text(f"expected at most {slot.wire_limit} characters, got {len(value)}", slot.name)
         )
@@ -247,7 +276,18 @@ def _write_int(value: Any, slot: "Slot", step: Step) -> str:
 def _write_timestamp(value: Any, slot: "Slot", step: Step) -> str:
     if type(value) is not str:
         raise TypeConstraintViolation(step.text(f"expected a date and time as text, got {kind_of(value)}", slot.name))
-    return value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step)
+    sure = value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step)
+    if step.date != "as-given":
+        sure = _in_form(sure, slot, step)
+    return escape(sure, step, slot) if step.off else sure
+
+
+def _in_form(text: str, slot: "Slot", step: Step) -> str:
+    """The same moment in the form that the peer wants; only digits that the form has no place for are lost."""
+    written = quirks.in_utc(text, step.date == "milliseconds") or text
+    if written != text:
+        step.note(Kind.CHANGED, f"{shown(text)} in {step.date}", "manners.date", slot.name)
+    return written
 
 
 def _write_boolean(value: Any, slot: "Slot", step: Step) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from translations.manners import zone_named
+
 # xs:dateTime with a zone, as RFC 3339 has it: what both wires accept.
 # The 29th of February is left to those who look closer.
 TIMESTAMP = re.compile(
@@ -45,11 +47,32 @@ def word(text: str, words: Iterable[str]) -> str | None:
 
 
 def timestamp(text: str, zone: str = "Z") -> tuple[str, str] | None:
-    """A date in another form, as (RFC 3339, what was done); None where nothing sure can be made of it."""
+    """A date in another form, as (RFC 3339, what was done); None where nothing sure can be made of it.
+
+    `zone` is that of a date without one, as in `Manner`.
+    """
     if re.fullmatch(r"\d{12,14}", text, re.ASCII):
         return _digits(text, zone)
     found = _LOOSE.fullmatch(text)
     return _loose(found, zone) if found else None
+
+
+def _offset(moment: datetime, zone: str) -> str:
+    """The offset of a zone at a local time. Where clocks are put back and it comes twice, the first of the two."""
+    found = zone_named(zone)
+    if found is None:
+        return zone
+    written = f"{moment.replace(tzinfo=found):%z}"[:5]
+    return f"{written[:3]}:{written[3:]}"
+
+
+def in_utc(text: str, fraction: bool) -> str | None:
+    """An RFC 3339 date in UTC with milliseconds, or with whole seconds; None for a day that does not exist."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}" + (f".{moment.microsecond // 1000:03}Z" if fraction else "Z")
 
 
 def _digits(text: str, zone: str) -> tuple[str, str] | None:
@@ -64,7 +87,7 @@ def _digits(text: str, zone: str) -> tuple[str, str] | None:
         moment = datetime.strptime(text, "%Y%m%d%H%M%S")
     except ValueError:
         return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{zone}", f"no zone, taken as {zone}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{_offset(moment, zone)}", f"no zone, taken as {zone}"
 
 
 def _loose(found: re.Match[str], zone: str) -> tuple[str, str] | None:
@@ -79,7 +102,7 @@ def _loose(found: re.Match[str], zone: str) -> tuple[str, str] | None:
         return None
     written, what = found["zone"], "another form of the date"
     if not written:
-        written, what = zone, f"no zone, taken as {zone}"
+        written, what = _offset(moment, zone), f"no zone, taken as {zone}"
     elif len(written) in (3, 5):
         written = f"{written[:3]}:{written[3:] or '00'}"
     if not _ZONE.fullmatch(written.upper()):

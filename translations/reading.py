@@ -4,18 +4,19 @@ Tolerant: by local name, in any order. A sample that cannot be used is left out 
 message may be worth money; a field of the message itself is never.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lxml import etree
 
 from translations.deltas import Shape, Slot
 from translations.errors import OccurenceConstraintViolation, OcppError
-from translations.leaves import UnknownWord
+from translations.leaves import UnknownWord, is_nothing
 from translations.messages import Kind, Payload
 from translations.step import Step
 
 _MISSING: Any = object()
+_ATTRIBUTE = etree.Element("attribute")  # for readers of values: in an attribute there are no elements
 
 
 class _NoSamples(OccurenceConstraintViolation):
@@ -28,7 +29,7 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
         return _read_text(node, shape, step)
     out: Payload = {}
     find, path = shape.rows.get, step.path
-    last, ordered, gaps = 0, shape.aligned, False
+    last, ordered, gaps, marked = 0, shape.aligned, False, step.marked
     for child in node:
         row = find(child.tag)
         if row is None:
@@ -40,10 +41,12 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
         if order < last:
             ordered = False
         last = order
+        if marked and (inner is None or inner.text is None):
+            _unknown_attributes(child, step, name or slot.wire)
         if inner is None:
             value = child.text
             if words is not None:
-                value = words.get(value) or leaf(value, slot, child, step)
+                value = (words.get(value) if not len(child) else None) or leaf(value, slot, child, step)
             elif not (value and len(value) <= plain and value[0] > " " and value[-1] > " " and not len(child)):
                 value = leaf(value, slot, child, step)
             if many or value is None or name in out:
@@ -53,6 +56,9 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
         elif not many:
             if name in out:
                 raise OccurenceConstraintViolation(step.text("expected it once, found it again", name))
+            if not slot.required and is_nothing(child):
+                step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name)
+                continue
             path.append(name)
             out[name] = read(child, inner, step)
             path.pop()
@@ -67,23 +73,30 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
                 else:
                     into.append(read(child, inner, step) if inner.text is None else _read_text(child, inner, step))
             except OcppError as error:
-                if not _left_out(error, inner, into, step):
+                if not left_out(error, inner, into, step):
                     raise
                 gaps = True
             path.pop()
+    if step.aside:
+        gaps = _gather_spread(out, shape, step) or gaps
     if gaps:
         _close_gaps(out, step)
     if not shape.required <= out.keys():
-        _assume(out, shape, step)
+        assume(out, shape, step)
         ordered = False
     if step.original and shape.keep:
-        _keep_original(out, shape, step)
+        keep_original(out, shape, step)
         ordered = False
     return out if ordered else _in_order(out, node, shape, step)
 
 
 def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], step: Step) -> bool:
     """The items of a wrapper that has no meaning of its own; whether some are left out, or none were there."""
+    names = {etree.QName(item).localname.lower() for item in node}
+    if slot.flatten not in names and names & (inner.by_local.keys() | inner.also.keys()):
+        step.note(Kind.REPAIRED, f"without {slot.flatten} around it", "quirks.other-shape")
+        into.append(read(node, inner, step))
+        return False
     for item in node:
         if etree.QName(item).localname != slot.flatten:
             _unknown(item, step)
@@ -91,12 +104,12 @@ def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], 
         try:
             into.append(read(item, inner, step))
         except OcppError as error:
-            if not _left_out(error, inner, into, step):
+            if not left_out(error, inner, into, step):
                 raise
     return not into or None in into
 
 
-def _left_out(error: OcppError, shape: Shape, into: list[Any], step: Step) -> bool:
+def left_out(error: OcppError, shape: Shape, into: list[Any], step: Step) -> bool:
     """Whether the list goes without the item that has this error; a gap stands for it, so that the others keep their index."""
     if isinstance(error, _NoSamples):
         rule = "quirks.no-samples"
@@ -129,7 +142,7 @@ def _close_gaps(out: Payload, step: Step) -> None:
             del out[name]
 
 
-def _keep_original(out: Payload, shape: Shape, step: Step) -> None:
+def keep_original(out: Payload, shape: Shape, step: Step) -> None:
     """The word that became another goes into the first field that is free for it."""
     for name, limit in shape.keep.items():
         if name not in out:
@@ -156,7 +169,7 @@ def _odd_leaf(value: Any, slot: Slot, out: Payload, step: Step) -> None:
     elif slot.repeated:
         out.setdefault(slot.name, []).append(value)
     elif slot.name in out:
-        _twice(out[slot.name], value, slot, step)
+        twice(out[slot.name], value, slot, step)
     else:
         out[slot.name] = [{slot.wrap: value}] if slot.wrap else value
 
@@ -164,6 +177,8 @@ def _odd_leaf(value: Any, slot: Slot, out: Payload, step: Step) -> None:
 def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
     text = shape.text
     assert text is not None
+    if len(node):
+        return _read_children(node, shape, text, step)
     value = node.text
     if not (value and value[0] > " " and value[-1] > " " and not len(node)):
         value = text.leaf(value, text, node, step)
@@ -179,38 +194,81 @@ def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
         value = given.get(wire)
         if value is not None:
             found += 1
-            value = words.get(value) or slot.leaf(value, slot, node, step)
+            value = words.get(value) or slot.leaf(value, slot, _ATTRIBUTE, step)
             if value is not None:
                 out[name] = value
     if found != len(given):
-        _stray_attributes(node, given, shape, out, step)
+        _stray_attributes(node, given, shape, out, step, {slot.wire for slot in shape.attributes})
         return {name: out[name] for name in shape.names if name in out}
     return out
 
 
-def _stray_attributes(node: etree._Element, given: Mapping[str, str], shape: Shape, out: Payload, step: Step) -> None:
+def _stray_attributes(
+    node: etree._Element, given: Mapping[str, str], shape: Shape, out: Payload, step: Step, known: Collection[str]
+) -> None:
     """Attributes that the contract does not have as they are written: in a namespace, in another case, or not at all."""
-    known = {slot.wire for slot in shape.attributes}
     for name, value in given.items():
         if name in known or name.startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
             continue
         local = name.rpartition("}")[2]
-        slot = shape.by_local.get(local.lower())
+        slot = shape.by_local.get(local.lower()) or shape.also.get(local.lower())
         if slot is None or slot.name in out:
             step.note(Kind.LOST, f"unknown attribute, {len(value)} characters", "quirks.unknown-attribute", local)
             continue
         rule = "quirks.case" if slot.wire != local else "quirks.namespace"
+        rule = "quirks.other-version" if local.lower() in shape.also else rule
         step.note(Kind.REPAIRED, f"attribute written {name[:80]}", rule, slot.name)
-        said = slot.leaf(value, slot, node, step)
+        said = slot.leaf(value, slot, _ATTRIBUTE, step)
         if said is not None:
             out[slot.name] = said
+
+
+def _read_children(node: etree._Element, shape: Shape, text: Slot, step: Step) -> Payload:
+    """A value whose particulars stand in it as elements, as in 1.6, instead of as attributes. Seen on Efacec QC45."""
+    step.note(Kind.REPAIRED, "particulars as elements", "quirks.other-shape")
+    out: Payload = {}
+    for child in node:
+        local = etree.QName(child).localname.lower()
+        slot = shape.by_local.get(local) or shape.also.get(local)
+        if slot is None or slot.name in out:
+            _unknown(child, step)
+        elif (value := slot.leaf(child.text, slot, child, step)) is not None:
+            out[slot.name] = value
+    if text.name not in out:
+        raise OccurenceConstraintViolation(step.text("expected a value, found none", text.name))
+    _stray_attributes(node, dict(node.items()), shape, out, step, set())  # type: ignore[arg-type]
+    return {name: out[name] for name in shape.names if name in out}
+
+
+def _gather_spread(out: Payload, shape: Shape, step: Step) -> bool:
+    """What stood beside a value and belongs to it; nobody knows to which where there are several. Whether it is left out."""
+    aside, step.aside = step.aside, {}
+    samples = out.get(shape.spread.name) if shape.spread else None
+    if not isinstance(samples, list) or len(samples) != 1:
+        for name in aside:
+            step.note(Kind.LOST, "beside values, and nobody knows whose", "quirks.unknown-element", name)
+        return False
+    error = next((value for value in aside.values() if isinstance(value, OcppError)), None)
+    sample = samples[0]
+    if error is not None and sample is not None and shape.spread and shape.spread.shape:
+        step.path.append((shape.spread.name, []))
+        left_out(error, shape.spread.shape, samples, step)
+        step.path.pop()
+        samples.pop(0)
+    elif sample is not None and shape.spread and shape.spread.shape:
+        step.note(Kind.REPAIRED, "particulars beside it, not in it", "quirks.other-shape", shape.spread.name, 0)
+        whole = {name: value for name, value in aside.items() if value is not None} | sample
+        samples[0] = {name: whole[name] for name in shape.spread.shape.names if name in whole}
+    return error is not None
 
 
 def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
     local = etree.QName(child).localname
     slot = shape.by_local.get(local.lower())
-    if slot is None:
-        _unknown(child, step)
+    if slot is None and (slot := shape.also.get(local.lower())):
+        step.note(Kind.REPAIRED, f"written {local}", "quirks.other-shape", slot.name)
+    elif slot is None:
+        _lay_aside(child, shape, step)
     elif slot.wire != local:
         step.note(Kind.REPAIRED, f"written {local}", "quirks.case", slot.name or slot.wire)
     elif not step.foreign:
@@ -220,17 +278,38 @@ def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
     return slot
 
 
+def _unknown_attributes(node: etree._Element, step: Step, name: str) -> None:
+    """Attributes where the contract has none. What XML Schema itself has for any element says nothing of the value."""
+    for attribute, value in node.items():
+        if not str(attribute).startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
+            local = str(attribute).rpartition("}")[2]
+            step.note(Kind.LOST, f"unknown attribute {local[:40]}, {len(value)} characters", "quirks.unknown-attribute", name)
+
+
+def _lay_aside(child: etree._Element, shape: Shape, step: Step) -> None:
+    inner = shape.spread.shape if shape.spread else None
+    local = etree.QName(child).localname.lower()
+    slot = (inner.by_local.get(local) or inner.also.get(local)) if inner else None
+    if slot is None or slot.name in step.aside:
+        _unknown(child, step)
+    else:
+        try:
+            step.aside[slot.name] = slot.leaf(child.text, slot, child, step)
+        except OcppError as error:
+            step.aside[slot.name] = error
+
+
 def _unknown(child: etree._Element, step: Step, *under: str) -> None:
     step.note(Kind.LOST, "unknown element", "quirks.unknown-element", *under, etree.QName(child).localname)
 
 
-def _twice(first: Any, second: Any, slot: Slot, step: Step) -> None:
+def twice(first: Any, second: Any, slot: Slot, step: Step) -> None:
     if first != second:
         raise OccurenceConstraintViolation(step.text("expected it once, found two different values", slot.name))
     step.note(Kind.REPAIRED, "the same value twice", "quirks.twice", slot.name)
 
 
-def _assume(out: Payload, shape: Shape, step: Step) -> None:
+def assume(out: Payload, shape: Shape, step: Step) -> None:
     if shape.holds and shape.holds not in out:
         raise _NoSamples(step.text("expected at least one sample, found none", shape.holds))
     for name in shape.names:
@@ -242,4 +321,6 @@ def _assume(out: Payload, shape: Shape, step: Step) -> None:
         if assumed is _MISSING:
             raise OccurenceConstraintViolation(step.text("expected it, found none", name))
         out[name] = list(assumed) if isinstance(assumed, list) else assumed
-        step.note(Kind.ASSUMED, f"not given, taken as {assumed}", f"{shape.rule}.{name}", name)
+        slot = shape.by_local.get(name.lower())
+        rule = "quirks.missing" if slot is not None and slot.required else f"{shape.rule}.{name}"
+        step.note(Kind.ASSUMED, f"not given, taken as {assumed}", rule, name)

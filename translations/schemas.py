@@ -46,6 +46,18 @@ def validators() -> Mapping[tuple[str, bool], Any]:
     return MappingProxyType(found)
 
 
+def fits(action: str, response: bool, payload: Mapping[str, Any]) -> bool:
+    """Whether there is a schema and it has nothing against this; formats of dates and addresses included."""
+    validator = validators().get((action, response))
+    return validator is not None and validator.is_valid(payload)
+
+
+def invalid(action: str, response: bool, payload: Mapping[str, Any]) -> list[list[str | int]]:
+    """The path of each fault."""
+    validator = validators().get((action, response))
+    return [error.instance_path for error in validator.iter_errors(payload)] if validator else []
+
+
 def judge(action: str, response: bool, payload: Mapping[str, Any]) -> None:
     """Raise a constraint violation with the path of the first fault. An action without a schema is not judged."""
     validator = validators().get((action, response))

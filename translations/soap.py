@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from translations import reading, schemas, writing
+from translations import meters, reading, schemas, writing
 from translations.deltas import PREFIXES, Form, dialect, known_actions
-from translations.envelopes import DRAFT_WSA, SOAP11, SOAP12, WSA, Envelope, Malformed, parse
+from translations.envelopes import DRAFT_WSA, SOAP11, Envelope, Malformed, parse
 from translations.errors import FAULTS, WIRES, NotImplemented_, NotSupported, known_code
 from translations.leaves import escape
+from translations.manners import SOAP12, USUAL, WSA, Manner
 from translations.messages import Call, Error, Kind, Message, Remark, Result, Side, Version
-from translations.step import Step
+from translations.step import Step, refuse_repairs
 
 __all__ = [
     "CONTENT_TYPES",
@@ -44,13 +45,6 @@ __all__ = [
 CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {SOAP12: "application/soap+xml; charset=utf-8", SOAP11: "text/xml; charset=utf-8"}
 )
-
-
-class Manner(NamedTuple):
-    """How one peer likes its envelopes written: the namespaces of the envelope and of its addressing."""
-
-    soap: str = SOAP12
-    wsa: str = WSA
 
 
 class _Addressing(NamedTuple):
@@ -84,32 +78,40 @@ class Written(NamedTuple):
     remarks: tuple[Remark, ...] = ()
 
 
-USUAL = Manner()
 _NOWHERE = Addresses()
 
 
-def decode(data: bytes, charset: str | None = None, received: str = "", role: Side | None = None) -> tuple[Envelope, Message]:
+def decode(
+    data: bytes, charset: str | None = None, received: str = "", role: Side | None = None, manner: Manner = USUAL
+) -> tuple[Envelope, Message]:
     """An envelope's bytes as what it says. Raises OcppError; `received` is the time to take where a message must have one."""
     envelope = parse(data, charset, role)
-    return envelope, read(envelope, received)
+    return envelope, read(envelope, received, manner)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read(envelope: Envelope, received: str = "") -> Message:
+def read(envelope: Envelope, received: str = "", manner: Manner = USUAL) -> Message:
     """The message of an opened envelope in canonical form, judged by the published schema. Raises OcppError."""
     form = envelope.form
     assert envelope.body is not None
     if form is None:
         return _fault(envelope) if etree.QName(envelope.body).localname == "Fault" else _no_form(envelope)
-    step = Step(form.title, received)
+    step = Step(form.title, received, manner)
+    step.marked = envelope.marked
     payload = reading.read(envelope.body, form.shape, step)
-    schemas.judge(form.action, form.response, payload)
+    if manner.meter:
+        meters.dress(payload, manner.meter, step)
+    if not (step.off or schemas.fits(form.action, form.response, payload)):
+        meters.leave_out(payload, schemas.invalid(form.action, form.response, payload), step)
+        schemas.judge(form.action, form.response, payload)
     if not (envelope.relates_to if form.response else envelope.message_id):
         header = "RelatesTo" if form.response else "MessageID"
         step.note(Kind.REPAIRED, "none given", "quirks.no-id", header)
     remarks = envelope.remarks + step.said() if step.noted or envelope.remarks else ()
+    if remarks and manner.validation == "strict":
+        refuse_repairs(remarks)
     if form.response:
         return Result(payload, frame_id(envelope.relates_to), form.action, remarks)
     return Call(form.action, payload, frame_id(envelope.message_id), envelope.identity, form.side, remarks)
@@ -197,22 +199,24 @@ def encode(
     """A message as an envelope of one version. `side` is the service that its call is addressed to. Raises OcppError."""
     if isinstance(message, Error):
         return fault(message, version, side, addresses, manner)
-    form = find_form(action or message.action, isinstance(message, Result), version, side)
-    step = Step(form.title)
+    form = find_form(action or message.action, isinstance(message, Result), version, side, manner.prefixes[2])
+    step = Step(form.title, "", manner)
     out: list[str] = []
     writing.write(message.payload, form.shape, out, step)
+    if step.noted and manner.validation == "strict":
+        refuse_repairs(step.said())
     frame = _frame(form, manner)
     if form.response:
-        start = frame.opening + _answer_headers(frame, addresses)
+        start = frame.start + _answer_headers(frame, addresses)
     else:
-        start = frame.opening + _call_headers(frame, addresses, message.id, identity)
+        start = frame.start + _call_headers(frame, addresses, message.id, identity)
     content = f"{start}{frame.body}{''.join(out)}{frame.closing}" if out else start + frame.empty
     return Written(content.encode(), step.said())
 
 
-def find_form(action: str, response: bool, version: Version, side: Side) -> Form:
+def find_form(action: str, response: bool, version: Version, side: Side, prefix: str = "") -> Form:
     """The message of an action in one version. Raises NotSupported where this version lacks it, NotImplemented where 1.6 does."""
-    spoken = dialect(version, side)
+    spoken = dialect(version, side, prefix)
     form = (spoken.responses if response else spoken.requests).get(action)
     if form is not None:
         return form
@@ -223,14 +227,22 @@ def find_form(action: str, response: bool, version: Version, side: Side) -> Form
     raise NotImplemented_(f"expected an action of OCPP 1.6, got {action[:60]!r}")
 
 
-class _Frame(NamedTuple):
-    """Everything of an envelope that is the same for every message of a form."""
+Tag = tuple[str, str]
+"""How an element starts and ends."""
 
-    opening: str
-    identity: tuple[str, str]
+
+class _Frame(NamedTuple):
+    """Everything of an envelope that is the same for every message of a form and a manner."""
+
+    start: str
+    identity: Tag
+    message_id: Tag
+    relates_to: Tag
+    sender: Tag  # with the address inside
     nobody: str  # From, where no sender is known
     reply_to: str
-    to: str  # where no address is known
+    to: Tag
+    no_to: str  # where no address is known
     body: str
     closing: str
     empty: str
@@ -238,40 +250,60 @@ class _Frame(NamedTuple):
 
 @cache
 def _frame(form: Form, manner: Manner) -> _Frame:
-    prefix, namespace = PREFIXES[form.side], dialect(form.version, form.side).contract.namespace
-    action = f"<a:Action>/{form.action}{'Response' if form.response else ''}</a:Action>"
-    spaces = f'xmlns:s="{manner.soap}" xmlns:a="{manner.wsa}" xmlns:{prefix}="{namespace}"'
+    s, a, _ = manner.prefixes
+    c = manner.prefixes[2] or PREFIXES[form.side]
+    namespace = dialect(form.version, form.side).contract.namespace
+    spaces = f'xmlns:{s}="{manner.soap}" xmlns:{a}="{manner.wsa}" xmlns:{c}="{namespace}"'
+    sender, reply_to = _header(manner, a, "From"), _header(manner, a, "ReplyTo")
+    address = (f"<{a}:Address>", f"</{a}:Address>")
     nobody = _ADDRESSING[manner.wsa].anonymous
-    anonymous = f"<a:Address>{nobody}</a:Address>"
-    body, end = f"</s:Header><s:Body><{prefix}:{form.element}", "</s:Body></s:Envelope>"
+    anonymous = f"{address[0]}{nobody}{address[1]}"
+    to = _header(manner, a, "To")
+    body, end = f"</{s}:Header><{s}:Body><{c}:{form.element}", f"</{s}:Body></{s}:Envelope>"
     return _Frame(
-        f"<s:Envelope {spaces}><s:Header>{action}",
-        (f"<{prefix}:chargeBoxIdentity>", f"</{prefix}:chargeBoxIdentity>"),
-        f"<a:From>{anonymous}</a:From>",
-        f"<a:ReplyTo>{anonymous}</a:ReplyTo>",
-        f"<a:To>{nobody}</a:To>",
+        f"<{s}:Envelope {spaces}><{s}:Header>{_action(form, manner, namespace).join(_header(manner, a, 'Action'))}",
+        _header(manner, c, "chargeBoxIdentity"),
+        _header(manner, a, "MessageID"),
+        _header(manner, a, "RelatesTo"),
+        (sender[0] + address[0], address[1] + sender[1]),
+        anonymous.join(sender),
+        anonymous.join(reply_to),
+        to,
+        nobody.join(to),
         f"{body}>",
-        f"</{prefix}:{form.element}>{end}",
+        f"</{c}:{form.element}>{end}",
         f"{body}/>{end}",
     )
 
 
+def _header(manner: Manner, prefix: str, name: str) -> Tag:
+    # SOAP 1.2, 5.2.3: "true" or "1"; SOAP 1.1, 4.2.3 knows the number alone.
+    marked = "1" if manner.soap == SOAP11 else "true"
+    mark = f' {manner.prefixes[0]}:mustUnderstand="{marked}"' if name in manner.must_understand else ""
+    return f"<{prefix}:{name}{mark}>", f"</{prefix}:{name}>"
+
+
+def _action(form: Form, manner: Manner, namespace: str) -> str:
+    said = form.action + ("Response" if form.response else "")
+    service = "CentralSystemService" if form.side is Side.CENTRAL_SYSTEM else "ChargePointService"
+    return escape(manner.action.format(action=said, namespace=namespace, service=service))
+
+
 def _call_headers(frame: _Frame, ids: Addresses, own_id: str, identity: str) -> str:
     message_id, _, to, sender = ids
-    opening, closing = frame.identity
-    who = f"{opening}{_escaped(identity)}{closing}" if identity else ""
-    where = f"<a:To>{_escaped(to)}</a:To>" if to else frame.to
-    origin = f"<a:From><a:Address>{_escaped(sender)}</a:Address></a:From>" if sender else frame.nobody
-    number = _escaped(message_id or own_id)
-    return f"{who}<a:MessageID>{number}</a:MessageID>{origin}{frame.reply_to}{where}"
+    who = _escaped(identity).join(frame.identity) if identity else ""
+    number = _escaped(message_id or own_id).join(frame.message_id)
+    origin = _escaped(sender).join(frame.sender) if sender else frame.nobody
+    where = _escaped(to).join(frame.to) if to else frame.no_to
+    return f"{who}{number}{origin}{frame.reply_to}{where}"
 
 
 def _answer_headers(frame: _Frame, ids: Addresses) -> str:
     message_id, relates_to, to, sender = ids
-    number = f"<a:MessageID>{_escaped(message_id)}</a:MessageID>" if message_id else ""
-    number += f"<a:RelatesTo>{_escaped(relates_to)}</a:RelatesTo>" if relates_to else ""
-    origin = f"<a:From><a:Address>{_escaped(sender)}</a:Address></a:From>" if sender else ""
-    return f"{number}{origin}{f'<a:To>{_escaped(to)}</a:To>' if to else frame.to}"
+    number = _escaped(message_id).join(frame.message_id) if message_id else ""
+    number += _escaped(relates_to).join(frame.relates_to) if relates_to else ""
+    origin = _escaped(sender).join(frame.sender) if sender else ""
+    return f"{number}{origin}{_escaped(to).join(frame.to) if to else frame.no_to}"
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9:/._~ -]*").fullmatch
@@ -296,27 +328,29 @@ def fault(
     namespace = dialect(version or Version.V16, side).contract.namespace
     reason = error.text if row.subcode == error.code or not error.text else f"{error.code}: {error.text}"
     text = _escaped(_sayable(reason or error.code))
+    s, a, _ = manner.prefixes
+    f = manner.prefixes[2] or "f"
     if manner.soap == SOAP11:
-        body = f"<faultcode>s:{_FAULT_CODES[row.soap]}</faultcode><faultstring>{text}</faultstring>"
-        body += f'<detail><f:SubCode xmlns:f="{namespace}">{row.subcode}</f:SubCode></detail>'
+        body = f"<faultcode>{s}:{_FAULT_CODES[row.soap]}</faultcode><faultstring>{text}</faultstring>"
+        body += f"<detail><{f}:SubCode>{row.subcode}</{f}:SubCode></detail>"
     else:
-        body = (
-            f"<s:Code><s:Value>s:{row.soap}</s:Value><s:Subcode><s:Value>f:{row.subcode}</s:Value></s:Subcode></s:Code>"
-            f'<s:Reason><s:Text xml:lang="en">{text}</s:Text></s:Reason>'
-        )
-    spaces = f'xmlns:s="{manner.soap}" xmlns:a="{manner.wsa}" xmlns:f="{namespace}"'
-    header = f"<s:Header>{_fault_headers(addresses, _ADDRESSING[manner.wsa])}</s:Header>"
-    content = f"<s:Envelope {spaces}>{header}<s:Body><s:Fault>{body}</s:Fault></s:Body></s:Envelope>"
+        subcode = f"<{s}:Subcode><{s}:Value>{f}:{row.subcode}</{s}:Value></{s}:Subcode>"
+        body = f"<{s}:Code><{s}:Value>{s}:{row.soap}</{s}:Value>{subcode}</{s}:Code>"
+        body += f'<{s}:Reason><{s}:Text xml:lang="en">{text}</{s}:Text></{s}:Reason>'
+    spaces = f'xmlns:{s}="{manner.soap}" xmlns:{a}="{manner.wsa}" xmlns:{f}="{namespace}"'
+    header = f"<{s}:Header>{_fault_headers(addresses, manner)}</{s}:Header>"
+    content = f"<{s}:Envelope {spaces}>{header}<{s}:Body><{s}:Fault>{body}</{s}:Fault></{s}:Body></{s}:Envelope>"
     return Written(content.encode("utf-8"), tuple(_unsaid(error, row.subcode)))
 
 
-def _fault_headers(ids: Addresses, addressing: _Addressing) -> str:
-    header = f"<a:Action>{addressing.fault}</a:Action>"
+def _fault_headers(ids: Addresses, manner: Manner) -> str:
+    a, addressing = manner.prefixes[1], _ADDRESSING[manner.wsa]
+    header = addressing.fault.join(_header(manner, a, "Action"))
     if ids.message_id:
-        header += f"<a:MessageID>{_escaped(ids.message_id)}</a:MessageID>"
+        header += _escaped(ids.message_id).join(_header(manner, a, "MessageID"))
     if ids.relates_to:
-        header += f"<a:RelatesTo>{_escaped(_sayable(ids.relates_to))}</a:RelatesTo>"
-    return f"{header}<a:To>{addressing.anonymous}</a:To>"
+        header += _escaped(_sayable(ids.relates_to)).join(_header(manner, a, "RelatesTo"))
+    return header + addressing.anonymous.join(_header(manner, a, "To"))
 
 
 def _unsaid(error: Error, subcode: str) -> Iterator[Remark]:

@@ -1,7 +1,10 @@
 """Where a translation of one message is, and what it has remarked so far."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from translations.errors import FormationViolation
+from translations.manners import USUAL, Manner
 from translations.messages import Kind, Remark
 
 MOST = 100  # remarks that one message keeps: a peer must not decide how much is stored
@@ -17,12 +20,29 @@ _MORE_QUIRKS = "quirks.more"  # where a repair is among those that are not kept:
 class Step:
     """What a translation of one message gathers on its way: where it is, and the remarks so far."""
 
-    __slots__ = ("foreign", "noted", "original", "path", "received", "remarks", "title", "unkept")
+    __slots__ = (
+        "aside",
+        "date",
+        "foreign",
+        "marked",
+        "noted",
+        "off",
+        "original",
+        "path",
+        "received",
+        "remarks",
+        "title",
+        "unkept",
+        "zone",
+    )
 
-    def __init__(self, title: str, received: str = "") -> None:
+    def __init__(self, title: str, received: str = "", manner: Manner = USUAL) -> None:
         self.title = title
-        self.received = received
+        self.received = received  # the time to take where a date cannot be used
+        self.zone, self.date, self.off = manner.zone, manner.date, manner.validation == "off"
+        self.aside: dict[str, Any] = {}
         self.foreign = False
+        self.marked = True  # whether there may be attributes besides those of namespaces
         self.path: list[Part] = []
         self.remarks: list[Remark] = []
         self.noted = 0
@@ -61,6 +81,13 @@ def _part(part: Part) -> str:
     if isinstance(part, tuple):
         return f".{part[0]}[{len(part[1])}]"
     return f"[{part}]" if isinstance(part, int) else f".{part}"
+
+
+def refuse_repairs(remarks: Iterable[Remark]) -> None:
+    """Raise FormationViolation for the first remark that tells of a repair."""
+    for remark in remarks:
+        if remark.rule.startswith("quirks."):
+            raise FormationViolation(f"{remark.path or 'message'}: {remark.detail} ({remark.rule})")
 
 
 def shown(text: str) -> str:

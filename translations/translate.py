@@ -13,24 +13,40 @@ import msgspec
 from translations import ocppj, soap
 from translations.deltas import known_actions
 from translations.errors import FormationViolation, OcppError
+from translations.manners import Manner, Quirk, Who, manner_of
 from translations.messages import Call, Error, Message, Remark, Result, Side, Version
+from translations.step import refuse_repairs
 
 TARGETS: Mapping[str, Version] = {f"soap-{version}": version for version in Version}
-_KEYS = {"message", "base64", "to", "action", "identity", "side", "strict"}
+_TEXTS = ("to", "action", "identity", "maker", "model", "firmware")
+_KEYS = {"message", "base64", "side", "strict", *_TEXTS}
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+_LINE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a message shall be translated; `to` and `action` matter for JSON alone."""
+    """How a message shall be translated; `to` and `action` matter for JSON alone.
+
+    `maker`, `model` and `firmware` are what the charger said of itself when it booted, `quirks` rows before those known.
+    """
 
     to: str = ""
     action: str = ""
     identity: str = ""
+    maker: str = ""
+    model: str = ""
+    firmware: str = ""
     side: Side | None = None
     strict: bool = False
     received: str = ""
+    quirks: tuple[Quirk, ...] = ()
+
+    def manner(self, identity: str, version: Version | None) -> Manner:
+        """How the charger talks that the message is from, or for."""
+        who = Who(identity, self.maker, self.model, self.firmware, str(version or ""))
+        return manner_of(who, self.quirks, "strict" if self.strict else "repair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +69,10 @@ def translate(data: bytes, wish: Wish = Wish()) -> Translated:
 
 
 def _to_json(data: bytes, wish: Wish) -> Translated:
-    envelope, message = soap.decode(data, received=wish.received)
-    _refuse_repairs(message.remarks, wish)
+    envelope = soap.parse(data)
+    message = soap.read(envelope, wish.received, wish.manner(envelope.identity, envelope.version))
+    if wish.strict:
+        refuse_repairs(message.remarks)
     named = _named(message, data)
     version = str(envelope.version or "")
     return Translated(ocppj.encode(named), True, version, envelope.identity, message.remarks)
@@ -80,9 +98,12 @@ def _to_soap(message: Message, wish: Wish) -> Translated:
     if isinstance(message, Result) and not action:
         raise FormationViolation("action: expected the action that the result answers, got none")
     side = _side(action, wish.side)
-    written = soap.encode(message, version, side, action=action, identity=wish.identity, addresses=_addresses(message))
+    manner = wish.manner(wish.identity, version)
+    where = _addresses(message)
+    written = soap.encode(message, version, side, action=action, identity=wish.identity, addresses=where, manner=manner)
     remarks = message.remarks + written.remarks
-    _refuse_repairs(remarks, wish)
+    if wish.strict:
+        refuse_repairs(remarks)
     return Translated(written.body, False, str(version), wish.identity, remarks)
 
 
@@ -101,19 +122,13 @@ def _side(action: str, wished: Side | None) -> Side:
     return wished or Side.CENTRAL_SYSTEM
 
 
-def _refuse_repairs(remarks: tuple[Remark, ...], wish: Wish) -> None:
-    repair = next((r for r in remarks if wish.strict and r.rule.startswith("quirks.")), None)
-    if repair is not None:
-        raise FormationViolation(f"{repair.path or 'message'}: {repair.detail} ({repair.rule})")
-
-
 # --- bulk ------------------------------------------------------------------------------------------------------------
 
 
-def line(text: bytes, received: str = "") -> bytes:
+def line(text: bytes, received: str = "", quirks: tuple[Quirk, ...] = ()) -> bytes:
     """One line of `translate --lines`: a JSON object in, a JSON object out, whatever came in."""
     try:
-        data, wish = _request(text, received)
+        data, wish = _request(text, received, quirks)
         done = translate(data, wish)
     except OcppError as error:
         return _ENCODER.encode({"refused": {"code": error.code, "detail": error.text}})
@@ -132,31 +147,28 @@ def remark(said: Remark) -> dict[str, str]:
     return {"kind": str(said.kind), "path": said.path, "detail": said.detail, "rule": said.rule}
 
 
-def _request(text: bytes, received: str) -> tuple[bytes, Wish]:
+def _request(text: bytes, received: str, quirks: tuple[Quirk, ...]) -> tuple[bytes, Wish]:
     try:
-        given = _DECODER.decode(text)
+        # The message stays as it is written: what is said twice in it must not be said once here.
+        raw = _LINE.decode(text)
+        given: dict[str, Any] = {key: _DECODER.decode(value) for key, value in raw.items() if key != "message"}
     except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
         raise FormationViolation("line: expected a JSON object") from None
-    if not isinstance(given, dict):
-        raise FormationViolation("line: expected a JSON object")
+    message = bytes(raw.get("message", b"null"))
     unknown = given.keys() - _KEYS
     if unknown:
         raise FormationViolation(f"line: expected no key {sorted(unknown)[0][:40]!r}")
-    for key in ("to", "action", "identity"):
+    for key in _TEXTS:
         if given.get(key) is None:
             given[key] = ""
         elif not isinstance(given[key], str):
             raise FormationViolation(f"{key}: expected text")
     if not isinstance(given.get("strict", False), bool):
         raise FormationViolation("strict: expected true or false")
-    return _bytes(given), Wish(
-        given["to"],
-        given["action"],
-        given["identity"],
-        _side_named(given.get("side")),
-        given.get("strict", False),
-        received,
-    )
+    texts = {key: given[key] for key in _TEXTS}
+    strict = given.get("strict", False)
+    data = _bytes(message, given.get("base64"))
+    return data, Wish(**texts, side=_side_named(given.get("side")), strict=strict, received=received, quirks=quirks)
 
 
 def _side_named(name: Any) -> Side | None:
@@ -167,20 +179,17 @@ def _side_named(name: Any) -> Side | None:
     return Side(name)
 
 
-def _bytes(given: Mapping[str, Any]) -> bytes:
-    message, coded = given.get("message"), given.get("base64")
-    if (message is None) == (coded is None):
+def _bytes(written: bytes, coded: Any) -> bytes:
+    if (written == b"null") == (coded is None):
         raise FormationViolation("line: expected message or base64")
     if coded is not None:
         try:
             return base64.b64decode(coded, validate=True)
         except (binascii.Error, TypeError, ValueError):
             raise FormationViolation("base64: expected text in base64") from None
-    if isinstance(message, str):
-        return message.encode("utf-8", "surrogatepass")
-    if isinstance(message, list):
-        try:
-            return _ENCODER.encode(message)
-        except (RecursionError, ValueError):
-            raise FormationViolation("message: expected fewer levels of nesting") from None
-    raise FormationViolation("message: expected an envelope as text or a frame as list")
+    if written[:1] == b"[":
+        return written
+    if written[:1] != b'"':
+        raise FormationViolation("message: expected an envelope as text or a frame as list")
+    text: str = _DECODER.decode(written)
+    return text.encode("utf-8", "surrogatepass")

@@ -15,11 +15,12 @@ from translations.errors import (
     PropertyConstraintViolation,
     TypeConstraintViolation,
 )
+from translations.leaves import escape
 from translations.messages import Kind
 from translations.step import Step, kind_of, shown
 
 
-class _LeaveOut(Exception):
+class LeaveOut(Exception):
     """The list item that holds this cannot be said in this version."""
 
     def __init__(self, detail: str = "", rule: str = "") -> None:
@@ -31,7 +32,7 @@ def write(payload: Mapping[str, Any], shape: Shape, out: list[str], step: Step) 
     """Append the children of an element, in the order of the contract. Raises a constraint violation with its path."""
     seen = 0
     if shape.keepers:
-        payload = _with_originals(payload, shape)
+        payload = with_originals(payload, shape)
     for slot, name, nested, words, pen, opening, closing in shape.lines:
         value = payload.get(name)
         if value is None:
@@ -43,10 +44,10 @@ def write(payload: Mapping[str, Any], shape: Shape, out: list[str], step: Step) 
             _write_nested(value, slot, out, step)
         elif words is None:
             out.append(f"{opening}{pen(value, slot, step)}{closing}")
-        elif text := (words.get(value) if type(value) is str else None) or _odd_down(value, slot, step):
+        elif text := (words.get(value) if type(value) is str else None) or odd_down(value, slot, step):
             out.append(f"{opening}{text}{closing}")
     if seen != len(payload):
-        _lost(payload, shape, step)
+        lost(payload, shape, step)
 
 
 def _write_nested(value: Any, slot: Slot, out: list[str], step: Step) -> None:
@@ -56,7 +57,7 @@ def _write_nested(value: Any, slot: Slot, out: list[str], step: Step) -> None:
     assert slot.shape is not None
     step.path.append(slot.name)
     out.append(slot.open)
-    write(_object(value, step), slot.shape, out, step)
+    write(as_object(value, step), slot.shape, out, step)
     out.append(slot.close)
     step.path.pop()
 
@@ -77,7 +78,7 @@ def _write_list(value: Any, slot: Slot, out: list[str], step: Step) -> None:
             del out[start:]
     if slot.required and len(out) == start:
         if value:
-            raise _LeaveOut
+            raise LeaveOut
         raise OccurenceConstraintViolation(step.text("expected at least one, found none", slot.name))
 
 
@@ -90,8 +91,8 @@ def _write_items(items: list[Any], slot: Slot, inner: Shape, out: list[str], ste
         path[-1] = i
         mark, noted = len(out), step.noted
         try:
-            form(item if type(item) is dict else _object(item, step), slot, inner, out, step)
-        except _LeaveOut as left:
+            form(item if type(item) is dict else as_object(item, step), slot, inner, out, step)
+        except LeaveOut as left:
             del out[mark:], path[depth + 2 :]
             if left.detail:
                 step.forget(noted)
@@ -123,14 +124,14 @@ def _write_text(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[str
         seen += 1
         if words is None:
             out.append(f"{opening}{pen(value, mark, step)}{closing}")
-        elif said := (words.get(value) if type(value) is str else None) or _odd_down(value, mark, step):
+        elif said := (words.get(value) if type(value) is str else None) or odd_down(value, mark, step):
             out.append(f"{opening}{said}{closing}")
     value = item.get(text.name)
     if value is None:
         raise OccurenceConstraintViolation(step.text("expected it, found none", text.name))
     out.append(f">{text.pen(value, text, step)}{slot.close}")
     if seen != len(item):
-        _lost(item, shape, step)
+        lost(item, shape, step)
 
 
 def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[str], step: Step) -> None:
@@ -144,8 +145,8 @@ def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[
         step.path += (bare.name, i)
         noted = step.noted
         try:
-            value = _bare(_object(sample, step), shape, bare, step)
-        except _LeaveOut as left:
+            value = bare_value(as_object(sample, step), shape, bare, step)
+        except LeaveOut as left:
             step.forget(noted)
             step.note(Kind.LOST, left.detail, left.rule)
             del step.path[-2:]
@@ -156,7 +157,7 @@ def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[
         out.append(slot.close)
 
 
-def _bare(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> int:
+def bare_value(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> int:
     factor = 1
     for name, given in sample.items():
         wanted = shape.means.get(name)
@@ -167,7 +168,7 @@ def _bare(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> in
             factor = scale
             step.note(Kind.CHANGED, f"{given} became {wanted}", bare.rule, name)
         elif wanted is not None:
-            raise _LeaveOut(f"a bare value means {name} {wanted or 'of the whole'}, not {shown(str(given))}", bare.rule)
+            raise LeaveOut(f"a bare value means {name} {wanted or 'of the whole'}, not {shown(str(given))}", bare.rule)
         else:
             step.note(Kind.LOST, "no field for it", bare.rule, name)
     return _bare_number(sample.get(bare.wrap), factor, bare, step)
@@ -176,20 +177,20 @@ def _bare(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> in
 def _bare_number(value: Any, factor: int, bare: Slot, step: Step) -> int:
     text = str(value).strip()
     if not quirks.NUMBER.fullmatch(text):
-        raise _LeaveOut("not a number", bare.rule)
+        raise LeaveOut("not a number", bare.rule)
     number = Decimal(text) * factor
     whole = int(number.to_integral_value())
     if number != whole and factor != 1:
-        raise _LeaveOut("no whole number of the unit of a bare value", bare.rule)
+        raise LeaveOut("no whole number of the unit of a bare value", bare.rule)
     if not -(2**31) <= whole < 2**31:
-        raise _LeaveOut("no integer of 32 bits", bare.rule)
+        raise LeaveOut("no integer of 32 bits", bare.rule)
     if factor == 1 and str(whole) != value:
         how = "rounded" if number != whole else "rewritten"
         step.note(Kind.CHANGED, f"{how} from {text} to {whole}", bare.rule, bare.wrap)
     return whole
 
 
-def _odd_down(value: Any, slot: Slot, step: Step) -> str:
+def odd_down(value: Any, slot: Slot, step: Step) -> str:
     """The word of a value that has none of its own; empty where the field is left out."""
     words = slot.words
     assert words is not None
@@ -198,6 +199,8 @@ def _odd_down(value: Any, slot: Slot, step: Step) -> str:
     if value in words.down_changed:
         step.note(Kind.CHANGED, f"{value} became {words.down_changed[value]}", slot.rule, slot.name)
         return words.down_changed[value]
+    if step.off and value not in words.canonical:
+        return escape(value, step, slot)
     if value not in words.canonical:
         known = quirks.word(value, words.canonical)
         if known is None:
@@ -205,16 +208,16 @@ def _odd_down(value: Any, slot: Slot, step: Step) -> str:
                 step.text(f"expected one of {', '.join(sorted(words.canonical))}, got {shown(value)}", slot.name)
             )
         step.note(Kind.REPAIRED, f"written {shown(value)}", "quirks.case", slot.name)
-        return words.down.get(known) or _odd_down(known, slot, step)
+        return words.down.get(known) or odd_down(known, slot, step)
     if words.otherwise == "item":
-        raise _LeaveOut(f"{slot.name} {value} cannot be said", slot.rule)
+        raise LeaveOut(f"{slot.name} {value} cannot be said", slot.rule)
     if words.otherwise == "field" and not slot.required:
         step.note(Kind.LOST, f"{value} cannot be said", slot.rule, slot.name)
         return ""
     raise NotSupported(step.text(f"{value} cannot be said in this version", slot.name))
 
 
-def _with_originals(payload: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
+def with_originals(payload: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
     """Where a value will have to change and the message has a free field for the original, it goes there."""
     for slot in shape.keepers:
         value = payload.get(slot.name)
@@ -223,7 +226,7 @@ def _with_originals(payload: Mapping[str, Any], shape: Shape) -> Mapping[str, An
     return payload
 
 
-def _lost(payload: Mapping[str, Any], shape: Shape, step: Step) -> None:
+def lost(payload: Mapping[str, Any], shape: Shape, step: Step) -> None:
     said = {slot.name for slot in shape.slots if slot.name} | {slot.name for slot in shape.attributes}
     said |= {shape.text.name} if shape.text else set()
     for name, value in payload.items():
@@ -239,7 +242,7 @@ def _lost(payload: Mapping[str, Any], shape: Shape, step: Step) -> None:
             )
 
 
-def _object(value: Any, step: Step) -> Mapping[str, Any]:
+def as_object(value: Any, step: Step) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise TypeConstraintViolation(step.text(f"expected object, got {kind_of(value)}"))
     return value
