@@ -5,21 +5,25 @@ Knows neither which end opened the socket nor what is behind it. An idle link is
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import structlog
 
 from gateway.exchange import Exchange, Ids
-from gateway.rpc import Answered, Ended, Event, Limits, Malformed, Received, Send, Serve, Session
+from gateway.rpc import Answered, Ended, Event, Limits, Malformed, Received, Refused, Send, Serve, Session
 from gateway.traffic.record import Record, Tap
+from translations import ocppj
 from translations.errors import FormationViolation, InternalError, OcppError
 from translations.messages import Answer, Call, Error, Message, Remark, Result, Side
+from translations.tongue import Tongue
 
 __all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "Oversized", "Transport", "Unsent"]
 
 CLOSE_GRACE = 5.0  # seconds for the closing handshake, and for tasks to notice that they are cancelled
+AT_ONCE = 8  # frames that are taken before others have their turn
 REASON_LIMIT = 123  # bytes: RFC 6455, 5.5 and 5.5.1
 OVERSIZED = 1009  # RFC 6455, 7.4.1
 
@@ -63,7 +67,11 @@ class Transport(Protocol):
 
 
 class Link:
-    """Calls both ways over one socket: `exchange` answers the peer's calls, `call` makes ours."""
+    """Calls both ways over one socket: `exchange` answers the peer's calls, `call` makes ours.
+
+    `tongue` translates and judges, and may be exchanged; without one, messages pass as they are. `pace` is awaited with the
+    identity before a frame is taken. `settle` has the last word on what a call of the peer says.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -72,6 +80,7 @@ class Link:
         "_ended",
         "_exchange",
         "_ids",
+        "_pace",
         "_reading",
         "_session",
         "_tap",
@@ -97,10 +106,14 @@ class Link:
         version: str = "1.6",
         peer: str = "",
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        tongue: Tongue | None = None,
+        pace: Callable[[str], Awaitable[object]] | None = None,
+        settle: Callable[[Call], Call] | None = None,
     ) -> None:
         self.identity, self.leg, self.version, self.peer = identity, leg, version, peer
         self._transport, self._exchange, self._tap, self._ids = transport, exchange, tap, ids
-        self._session = Session(ids, identity, side, limits)
+        self._session = Session(ids, identity, side, limits, tongue, settle)
+        self._pace = pace
         self._waiters: dict[str, asyncio.Future[Answer | Closed | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Timeout | None = None
@@ -113,17 +126,32 @@ class Link:
         """For its counters."""
         return self._session
 
+    @property
+    def tongue(self) -> Tongue | None:
+        """How the peer is understood."""
+        return self._session.tongue
+
+    @tongue.setter
+    def tongue(self, tongue: Tongue | None) -> None:
+        self._session.tongue = tongue
+
     async def run(self) -> Closed:
         """Read until the socket is closed, by whichever end; says why it was."""
+        taken = 0
         try:
             async with asyncio.timeout(CLOSE_GRACE if self._ended else None) as self._reading:
                 while True:
                     data = await self._transport.receive()
+                    if self._pace is not None:
+                        await self._pace(self.identity)
                     if not self._ended:
                         # Only frames of our own wait here, never an exchange: that runs in a task (see Serve).
-                        frames = self._carry_out(self._session.receive(data, time.monotonic()), data)
+                        frames = self._carry_out(self._take(data), data)
                         if frames:
                             await self._send(frames)
+                    taken += 1
+                    if taken % AT_ONCE == 0:
+                        await asyncio.sleep(0)  # of a peer that floods there always is a next frame: others want their turn
         except Closed as closed:
             if isinstance(closed, Oversized) and not self._ended:
                 self._tap(self._oversized(closed))
@@ -135,6 +163,10 @@ class Link:
             self._closing = self._closing or Closed(1006)
             await self._release()
         return self._closing
+
+    def _take(self, data: str | bytes) -> list[Event]:
+        received = "" if self._session.tongue is None else _stamp(int(time.time()))
+        return self._session.receive(data, time.monotonic(), received)
 
     async def call(self, call: Call, timeout: float) -> Answer:
         """Make a call of ours. Whatever goes wrong is an Error."""
@@ -150,7 +182,7 @@ class Link:
 
     def ask(self, call: Call, timeout: float) -> Coroutine[Any, Any, Answer]:
         """Make a call of ours; an Error is the peer's. Raises TimeoutError, Closed (Unsent if it was not sent), or OcppError
-        if too many wait.
+        if too many wait or the peer cannot be told.
 
         The call is under way when this returns, ahead of those that others make later; what is awaited is the answer.
         """
@@ -294,6 +326,8 @@ class Link:
                     self._spawn(self._serve(event.call))
                 case Answered():
                     self._wake(event.answer)
+                case Refused():
+                    self._tap(self._not_taken(event, data))
                 case Malformed():
                     self._tap(self._refused(event, data))
                 case Ended():
@@ -307,10 +341,13 @@ class Link:
 
     def _sent(self, frame: Send) -> Record:
         # Remarks are of the leg where they were made: what came in by another one is no news here.
-        return self._record(">", frame.data, frame.message, (), frame.exchange, frame.since)
+        canonical = None if frame.canonical is None else _frame(frame.canonical)
+        return self._record(">", frame.data, frame.message, frame.remarks, frame.exchange, frame.since, canonical=canonical)
 
     def _came(self, event: Received, data: str | bytes) -> Record:
-        return self._record("<", data, event.message, event.message.remarks, event.exchange, event.since, event.fate)
+        message, exchange, since, fate, translated = event
+        canonical = _frame(message) if translated else None
+        return self._record("<", data, message, message.remarks, exchange, since, fate, canonical)
 
     def _record(
         self,
@@ -321,6 +358,7 @@ class Link:
         exchange: str,
         since: float | None,
         fate: str = "",
+        canonical: Any = None,
     ) -> Record:
         kind, outcome, note = _facts(message)
         return Record(
@@ -335,12 +373,18 @@ class Link:
             action=message.action,
             message_id=message.id,
             raw=data.encode() if isinstance(data, str) else data,
+            canonical=canonical,
             remarks=remarks,
             outcome=fate or outcome,
             latency=None if since is None else time.monotonic() - since,
             peer=self.peer,
             note=_FATES[fate] if fate else note,
         )
+
+    def _not_taken(self, event: Refused, data: str | bytes) -> Record:
+        message, error, exchange, since = event
+        record = self._record("<", data, message, message.remarks, exchange, since)
+        return record._replace(kind="refused", outcome=error.code, note=error.text)
 
     def _oversized(self, closed: Oversized) -> Record:
         error = FormationViolation(closed.reason)
@@ -385,6 +429,19 @@ def _facts(message: Message) -> tuple[str, str, str]:
     if isinstance(message, Result):
         return "result", "ok", ""
     return "error", message.code, message.text
+
+
+def _frame(message: Message) -> list[Any]:
+    if isinstance(message, Call):
+        return [ocppj.CALL, message.id, message.action, message.payload]
+    if isinstance(message, Result):
+        return [ocppj.RESULT, message.id, message.payload]
+    return [ocppj.ERROR, message.id, message.code, message.text, dict(message.details)]
+
+
+@lru_cache(maxsize=4)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
 def _unexplained() -> Error:

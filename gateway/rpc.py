@@ -1,10 +1,12 @@
 """An OCPP-J session without I/O: ids, one call in flight per direction, late and double answers.
 
+With a tongue it hears and says what its peer means; without one, messages are canonical on the wire and pass as they are.
 Every input (`receive`, `call`, `answer`, `forget`) says the time and returns the events it causes, in order. Whoever
 owns the socket carries them out. Message ids of the wire stay in here: outside, a call is known by the gateway's id.
 """
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from gateway.exchange import Ids
 from translations import ocppj
 from translations.errors import GenericError, OcppError
 from translations.messages import Answer, Call, Error, Kind, Message, Remark, Result, Side
+from translations.tongue import Tongue
 
 BINARY = Remark(Kind.REPAIRED, "frame", "binary frame read as text", "ocppj.binary")
 REMEMBERED = 8  # calls given up whose late answers can still be told from unknown ones
@@ -23,16 +26,27 @@ class Limits:
 
     waiting: int = 32  # our calls that wait for their turn
     queued: int = 16  # the peer's calls that wait for theirs
+    queued_size: int = 1 << 20  # bytes of these together
     malformed: int = 20  # malformed frames in a row that end the session
 
 
 class Received(NamedTuple):
-    """A message came. `fate` is "late", "double" or "unknown" for an answer that nobody waits for."""
+    """A message came, here in canonical form. `fate` is "late", "double" or "unknown" for an answer that nobody waits for."""
 
     message: Message
     exchange: str
     since: float | None = None  # of an answer: when its call was sent
     fate: str = ""
+    translated: bool = False  # whether the frame says something else
+
+
+class Refused(NamedTuple):
+    """A message came, here as the wire has it, that is not valid and cannot be mended."""
+
+    message: Message
+    error: OcppError
+    exchange: str
+    since: float | None = None
 
 
 class Malformed(NamedTuple):
@@ -62,6 +76,8 @@ class Send(NamedTuple):
     message: Message
     exchange: str
     since: float | None = None  # of an answer: when its call came
+    canonical: Message | None = None  # what the message says, where it is another
+    remarks: tuple[Remark, ...] = ()  # on the step from one to the other
 
 
 class Ended(NamedTuple):
@@ -70,18 +86,20 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event = Received | Malformed | Serve | Answered | Send | Ended
+Event = Received | Refused | Malformed | Serve | Answered | Send | Ended
 
 
 class _Incoming(NamedTuple):
     call: Call  # with the gateway's id
     wire_id: str
     at: float
+    size: int  # characters or bytes of its frame
 
 
 class _Outgoing(NamedTuple):
     call: Call
     data: bytes
+    wire: Message
 
 
 class _Flight(NamedTuple):
@@ -90,7 +108,10 @@ class _Flight(NamedTuple):
 
 
 class Session:
-    """One end of one connection. `side` is whom the peer's calls are addressed to."""
+    """One end of one connection. `side` is whom the peer's calls are addressed to; `settle` has the last word on what they say.
+
+    `tongue` may be exchanged when more is known of the peer.
+    """
 
     __slots__ = (
         "_flight",
@@ -102,17 +123,28 @@ class Session:
         "_queue",
         "_row",
         "_serving",
+        "_settle",
         "_side",
         "_waiting",
         "double",
         "late",
         "malformed",
         "refused",
+        "tongue",
         "unknown",
     )
 
-    def __init__(self, ids: Ids, identity: str, side: Side, limits: Limits) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        identity: str,
+        side: Side,
+        limits: Limits,
+        tongue: Tongue | None = None,
+        settle: Callable[[Call], Call] | None = None,
+    ) -> None:
         self._ids, self._identity, self._side, self._limits = ids, identity, side, limits
+        self.tongue, self._settle = tongue, settle
         self._flight: _Flight | None = None
         self._waiting: dict[str, _Outgoing] | None = None  # made when needed: an idle session is small
         self._given_up: dict[str, _Flight] | None = None
@@ -132,8 +164,9 @@ class Session:
         return call_id not in (self._waiting or ())
 
     def call(self, call: Call, at: float) -> list[Event]:
-        """Send a call, now or when it is its turn. Raises GenericError when too many wait."""
-        outgoing = _Outgoing(call, ocppj.encode(call))
+        """Send a call, now or when it is its turn. Raises GenericError when too many wait, OcppError when it cannot be said."""
+        wire = call if self.tongue is None else self.tongue.said(call, call.action)
+        outgoing = _Outgoing(call, ocppj.encode(wire), wire)
         if self._flight is None:
             return [self._launch(outgoing, at)]
         if self._waiting is None:
@@ -161,15 +194,18 @@ class Session:
         serving = self._serving
         if serving is None:
             raise RuntimeError("expected a call to answer, none is being served")
-        send = _reply(serving, answer)
+        send = self._reply(serving, answer)
         self._serving = None
         if not self._queue:
             return [send]
         self._serving = self._queue.popleft()
         return [send, Serve(self._serving.call)]
 
-    def receive(self, data: str | bytes, at: float) -> list[Event]:
-        """Take one frame from the wire. An empty one is a keep-alive of some chargers and means nothing."""
+    def receive(self, data: str | bytes, at: float, received: str = "") -> list[Event]:
+        """Take one frame from the wire. An empty one is a keep-alive of some chargers and means nothing.
+
+        `received` is the time to take for a date that cannot be; only a session with a tongue asks for it.
+        """
         if not data:
             return []
         try:
@@ -179,37 +215,84 @@ class Session:
         self._row = 0
         if isinstance(data, bytes):  # OCPP-J 1.6, 4.1 means text frames
             message = replace(message, remarks=(*message.remarks, BINARY))
-        return self._called(message, at) if isinstance(message, Call) else self._answered(message, at)
+        if isinstance(message, Call):
+            return self._called(message, at, received, len(data))
+        return self._answered(message, at, received)
 
-    def _called(self, call: Call, at: float) -> list[Event]:
+    def _called(self, call: Call, at: float, time: str, size: int) -> list[Event]:
         exchange = self._ids()
-        ours = Call(call.action, call.payload, exchange, self._identity, self._side, call.remarks)
-        incoming = _Incoming(ours, call.id, at)
-        received = Received(call, exchange)
+        if self.tongue is None and self._settle is None:
+            ours = Call(call.action, call.payload, exchange, self._identity, self._side, call.remarks)
+        else:
+            try:
+                ours = self._understood(call, exchange, time)
+            except OcppError as error:
+                return self._not_taken(call, error, exchange, at)
+        incoming = _Incoming(ours, call.id, at, size)
+        same = ours.payload is call.payload and ours.remarks is call.remarks
+        received = Received(call, exchange) if same else _translated(call, ours)
         if self._serving is None:
             self._serving = incoming
             return [received, Serve(ours)]
         if self._queue is None:
             self._queue = deque()
-        if len(self._queue) < self._limits.queued:
+        if self._has_room(self._queue, size):
             self._queue.append(incoming)
             return [received]
         return [received, self._refuse(incoming)]
+
+    def _has_room(self, queue: Iterable[_Incoming], size: int) -> bool:
+        sizes = [waiting.size for waiting in queue]
+        return len(sizes) < self._limits.queued and sum(sizes) + size <= self._limits.queued_size
+
+    def _understood(self, call: Call, exchange: str, time: str) -> Call:
+        """The peer's call in canonical form, with the gateway's id. Raises OcppError."""
+        heard = call if self.tongue is None else self.tongue.heard(call, call.action, time)
+        assert isinstance(heard, Call)
+        ours = Call(heard.action, heard.payload, exchange, self._identity, self._side, heard.remarks)
+        return ours if self._settle is None else self._settle(ours)
+
+    def _not_taken(self, call: Call, error: OcppError, exchange: str, at: float) -> list[Event]:
+        self.refused += 1
+        refusal = error.as_error(call.id, call.action)
+        return [Refused(call, error, exchange), Send(ocppj.encode(refusal), refusal, exchange, at)]
 
     def _refuse(self, incoming: _Incoming) -> Send:
         # OCPP-J 1.6, 4.1.1: a peer "SHOULD NOT send a CALL message to the other party unless all the CALL messages it
         # sent before have been responded to or have timed out". 4.2.3 has no code for that, so it is "any other error".
         self.refused += 1
-        text = f"expected at most {self._limits.queued} unanswered calls, got one more"
-        return _reply(incoming, Error("GenericError", text))
+        text = f"expected at most {self._limits.queued} unanswered calls of {self._limits.queued_size} bytes, got more"
+        return self._reply(incoming, Error("GenericError", text))
 
-    def _answered(self, message: Result | Error, at: float) -> list[Event]:
+    def _reply(self, incoming: _Incoming, answer: Answer) -> Send:
+        exchange, canonical = incoming.call.id, _addressed(incoming, answer)
+        if self.tongue is None:
+            return Send(ocppj.encode(canonical), canonical, exchange, incoming.at)
+        try:
+            wire = self.tongue.said(canonical, canonical.action)
+        except OcppError as error:
+            wire = canonical = error.as_error(incoming.wire_id, canonical.action)
+        if wire is canonical:
+            return Send(ocppj.encode(wire), wire, exchange, incoming.at)
+        return Send(ocppj.encode(wire), wire, exchange, incoming.at, canonical, wire.remarks)
+
+    def _answered(self, message: Result | Error, at: float, time: str) -> list[Event]:
         flight = self._flight
         if flight is None or flight.call.id != message.id:
             return [self._stray(message)]
         answer = _with_action(message, flight.call)
         self._last = flight.call.id
-        return [Received(answer, answer.id, flight.at), Answered(answer), *self._next(at)]
+        try:
+            heard = answer if self.tongue is None else self.tongue.heard(answer, answer.action, time)
+        except OcppError as error:
+            self.refused += 1
+            invalid = Error("InternalError", f"the answer is not valid: {error.text}", {}, answer.id, answer.action)
+            return [Refused(answer, error, answer.id, flight.at), Answered(invalid), *self._next(at)]
+        assert not isinstance(heard, Call)
+        received = Received(answer, answer.id, flight.at)
+        if heard is not answer:
+            received = Received(heard, answer.id, flight.at, translated=True)
+        return [received, Answered(heard), *self._next(at)]
 
     def _stray(self, message: Result | Error) -> Received:
         if self._given_up and (flight := self._given_up.pop(message.id, None)):
@@ -246,8 +329,9 @@ class Session:
         return [Malformed(error, exchange), Send(ocppj.encode(refusal), refusal, exchange)]
 
     def _launch(self, outgoing: _Outgoing, at: float) -> Send:
-        self._flight = _Flight(outgoing.call, at)
-        return Send(outgoing.data, outgoing.call, outgoing.call.id)
+        call, data, wire = outgoing
+        self._flight = _Flight(call, at)
+        return Send(data, call, call.id) if wire is call else Send(data, wire, call.id, None, call, wire.remarks)
 
     def _next(self, at: float) -> list[Event]:
         self._flight = None
@@ -256,14 +340,16 @@ class Session:
         return [self._launch(self._waiting.pop(next(iter(self._waiting))), at)]
 
 
-def _reply(incoming: _Incoming, answer: Answer) -> Send:
-    call = incoming.call
-    message: Answer
+def _translated(call: Call, ours: Call) -> Received:
+    told = Call(ours.action, ours.payload, call.id, call.identity, call.side, ours.remarks)
+    return Received(told, ours.id, translated=True)
+
+
+def _addressed(incoming: _Incoming, answer: Answer) -> Answer:
+    """The answer under the id of the wire."""
     if isinstance(answer, Result):
-        message = Result(answer.payload, incoming.wire_id, call.action, answer.remarks)
-    else:
-        message = Error(answer.code, answer.text, answer.details, incoming.wire_id, call.action, answer.remarks)
-    return Send(ocppj.encode(message), message, call.id, incoming.at)
+        return Result(answer.payload, incoming.wire_id, incoming.call.action, answer.remarks)
+    return Error(answer.code, answer.text, answer.details, incoming.wire_id, incoming.call.action, answer.remarks)
 
 
 def _with_action(message: Answer, call: Call) -> Answer:

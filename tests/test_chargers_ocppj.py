@@ -1,8 +1,9 @@
 """gateway.chargers.ocppj: the door as chargers see it, on uvicorn, with real clients."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import ocpp.v16
@@ -12,16 +13,23 @@ from ocpp.v16 import call, call_result
 from ocpp.v16.enums import Action, RegistrationStatus, ResetStatus, ResetType
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Scope
+from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
+from gateway.admission import Refusal
 from gateway.chargers.ocppj import JsonDoor, refuse_http
+from gateway.chargers.subprotocols import chosen
 from gateway.exchange import Ids
 from gateway.link import Limits, Link
+from gateway.paths import Way
 from gateway.traffic.record import Record
 from tests.ws import DEADLINE, serving
-from translations.messages import Answer, Call, Error, Result, Side
+from translations.manners import USUAL, Manner
+from translations.messages import Answer, Call, Error, Result, Side, Version
 
 HEARTBEAT = '[2,"c1","Heartbeat",{}]'
 BOOT_CONF = {"status": "Accepted", "currentTime": "2026-01-02T03:04:05.678Z", "interval": 300}
@@ -39,7 +47,7 @@ class Arrivals:
         self.release.set()
 
     def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
-        assert (peer, version) == (link.peer, "1.6")
+        assert (peer, version) == (link.peer, link.version)
         self.events.append(("arrived", identity))
         self.links.put_nowait(link)
 
@@ -57,9 +65,9 @@ class Arrivals:
 class Gateway:
     """A served door."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, **parts: Any) -> None:
         self.arrivals, self.records = Arrivals(), list[Record]()
-        self.door = JsonDoor(self.arrivals, self.records.append, Ids(), limits)
+        self.door = JsonDoor(self.arrivals, self.records.append, Ids(), limits, **parts)
         self.port = 0
 
     def url(self, path: str) -> str:
@@ -75,8 +83,8 @@ class Gateway:
 
 
 @asynccontextmanager
-async def served(limits: Limits | None = None, **options: Any) -> AsyncIterator[Gateway]:
-    gateway = Gateway(limits or Limits())
+async def served(limits: Limits | None = None, parts: Mapping[str, Any] | None = None, **options: Any) -> AsyncIterator[Gateway]:
+    gateway = Gateway(limits or Limits(), **(parts or {}))
     routes = [
         WebSocketRoute("/ocpp/{identity:path}", gateway.door),
         Route("/ocpp/{identity:path}", refuse_http),
@@ -161,13 +169,75 @@ async def test_a_plain_http_request_is_told_to_upgrade(gateway: Gateway) -> None
     writer.close()
     await writer.wait_closed()
     assert response.startswith("HTTP/1.1 426 ")
-    assert "expected a WebSocket handshake with the subprotocol ocpp1.6" in response
+    assert "expected a WebSocket handshake with the subprotocol ocpp1.6, ocpp1.5 or ocpp1.2" in response
 
 
-@pytest.mark.parametrize("offers", [("ocpp1.6",), ("ocpp2.0.1", "ocpp1.6"), ("ocpp1.6", "ocpp1.5")])
-async def test_the_common_subprotocol_is_echoed(gateway: Gateway, offers: tuple[str, ...]) -> None:
-    async with gateway.connect("CP-1", *offers) as socket:
-        assert socket.subprotocol == "ocpp1.6"
+@pytest.mark.parametrize(
+    ("offers", "spoken"),
+    [
+        (("ocpp1.6",), "ocpp1.6"),
+        (("ocpp2.0.1", "ocpp1.6"), "ocpp1.6"),
+        (("ocpp1.6", "ocpp1.5"), "ocpp1.6"),
+        (("ocpp1.5", "ocpp1.6"), "ocpp1.5"),
+        (("ocpp1.2", "ocpp1.5", "ocpp1.6"), "ocpp1.2"),
+    ],
+)
+async def test_the_first_subprotocol_that_both_speak_is_echoed(gateway: Gateway, offers: tuple[str, ...], spoken: str) -> None:
+    with capture_logs() as logs:
+        async with gateway.connect("CP-1", *offers) as socket:
+            assert socket.subprotocol == spoken
+            assert f"ocpp{(await gateway.link()).version}" == spoken
+    assert logs == []
+
+
+async def handshake(gateway: Gateway, subprotocols: str | None) -> dict[str, str]:
+    """The headers of the answer to a handshake that no library would write."""
+    lines = ["GET /ocpp/CP-1 HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+    lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    lines += [] if subprotocols is None else [f"Sec-WebSocket-Protocol: {subprotocols}"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    async with asyncio.timeout(DEADLINE):
+        status, *headers = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    assert status.startswith("HTTP/1.1 101")
+    assert (await gateway.link()).identity == "CP-1"
+    writer.close()
+    await writer.wait_closed()
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in headers)}
+
+
+@pytest.mark.parametrize(
+    ("offered", "echoed", "spoken"),
+    [
+        (None, None, "ocpp1.5"),
+        (",ocpp1.6", "ocpp1.6", ""),
+        ("OCPP1.6", "OCPP1.6", "ocpp1.6"),
+        ("ocpp16", "ocpp16", "ocpp1.6"),
+        ("ocpp1.6 ,  ocpp1.5", "ocpp1.6", ""),
+    ],
+)
+async def test_an_odd_offer_is_taken_for_what_it_means(offered: str | None, echoed: str | None, spoken: str) -> None:
+    def terms(identity: str, version: str) -> Manner:
+        return USUAL._replace(subprotocol="ocpp1.5")
+
+    with capture_logs() as logs:
+        async with served(parts={"terms": terms}) as gateway:
+            headers = await handshake(gateway, offered)
+    assert headers.get("sec-websocket-protocol") == echoed
+    assert [line["spoken"] for line in logs if line["event"] == "charger.odd_subprotocol"] == ([spoken] if spoken else [])
+
+
+@pytest.mark.parametrize(
+    ("offers", "found"),
+    [
+        (["", "ocpp2.1 ocpp1.5"], (Version.V15, None)),  # which of the two it was cannot be echoed
+        (["", ""], (None, None)),
+        (["", "ocpp1.2"], (Version.V12, "ocpp1.2")),
+        (["1.6", "ocpp", "ocpp1.66"], (None, None)),
+    ],
+)
+def test_names_are_known_by_what_they_mean(offers: list[str], found: tuple[Version | None, str | None]) -> None:
+    assert chosen(offers) == found
 
 
 async def test_without_a_common_subprotocol_the_socket_is_opened_and_closed_at_once(gateway: Gateway) -> None:
@@ -177,19 +247,13 @@ async def test_without_a_common_subprotocol_the_socket_is_opened_and_closed_at_o
             await recv(socket)
     assert caught.value.rcvd
     assert caught.value.rcvd.code == 1002
-    assert caught.value.rcvd.reason == "expected subprotocol ocpp1.6, got ocpp2.0.1, ocpp2.1"
+    assert caught.value.rcvd.reason == "expected subprotocol ocpp1.6, ocpp1.5 or ocpp1.2, got ocpp2.0.1, ocpp2.1"
     assert gateway.arrivals.events == []
-
-
-async def test_without_any_subprotocol_the_reason_says_what_was_expected(gateway: Gateway) -> None:
-    async with connect(gateway.url("/ocpp/CP-1"), proxy=None) as socket:
-        with pytest.raises(ConnectionClosed, match=r"expected subprotocol ocpp1\.6, got none"):
-            await recv(socket)
 
 
 async def test_an_offer_that_is_too_long_for_a_reason_is_cut(gateway: Gateway) -> None:
     async with gateway.connect("CP-1", "x" * 500) as socket:
-        with pytest.raises(ConnectionClosed, match=r"expected subprotocol ocpp1\.6, got x{80}$"):
+        with pytest.raises(ConnectionClosed, match=r"expected subprotocol ocpp1\.6, ocpp1\.5 or ocpp1\.2, got x{65}$"):
             await recv(socket)
 
 
@@ -283,3 +347,136 @@ async def test_closing_the_door_answers_first(gateway: Gateway) -> None:
         with pytest.raises(ConnectionClosed, match="the gateway is shutting down"):
             await recv(socket)
         await closing
+
+
+# --- the gate ------------------------------------------------------------------------------------------------------
+
+
+class Doorman:
+    """A gate for tests: knows one path and one charger."""
+
+    def __init__(self) -> None:
+        self.full, self.refusal = False, Refusal(401, "expected other credentials", "wrong password", True)
+        self.paced: list[str] = []
+
+    def json(self, scope: Scope) -> Way | None:
+        _, kind, *rest = scope["path"].split("/")
+        return Way(rest[0], "depot", "secret") if kind == "ocpp" else None
+
+    def busy(self, scope: Scope) -> bool:
+        return self.full
+
+    async def admit(self, scope: Scope, way: Way, identity: str) -> Refusal | None:
+        assert (way.tenant, way.token) == ("depot", "secret")
+        return None if identity == "CP-1" else self.refusal
+
+    def source(self, scope: Scope) -> str:
+        return "192.0.2.7:4000"
+
+    async def pace(self, identity: str) -> None:
+        self.paced.append(identity)
+
+
+async def refused(gateway: Gateway, identity: str) -> Response:
+    with pytest.raises(InvalidStatus) as caught:
+        await gateway.connect(identity)
+    return caught.value.response
+
+
+async def test_who_may_come_in_comes_in_and_is_paced() -> None:
+    async with served(parts={"gate": (doorman := Doorman())}) as gateway, gateway.connect("CP-1/rest") as socket:
+        assert (await gateway.link()).peer == "192.0.2.7:4000"
+        await socket.send(HEARTBEAT)
+        assert await recv(socket) == '[3,"c1",{}]'
+    assert doorman.paced[0] == "CP-1"
+
+
+async def test_who_may_not_come_in_is_told_how_to_show_who_it_is() -> None:
+    async with served(parts={"gate": Doorman()}) as gateway:
+        response = await refused(gateway, "CP-2")
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, 'Basic realm="ocpp"')
+    assert response.body == b"expected other credentials\n"
+    assert gateway.arrivals.events == []
+
+
+async def test_who_is_not_known_is_not_asked_for_credentials() -> None:
+    doorman = Doorman()
+    doorman.refusal = Refusal(404, "expected a known charger", "unknown")
+    async with served(parts={"gate": doorman}) as gateway:
+        response = await refused(gateway, "CP-2")
+    assert (response.status_code, "www-authenticate" in response.headers) == (404, False)
+
+
+async def test_where_too_many_come_from_they_wait_outside() -> None:
+    doorman = Doorman()
+    doorman.full = True
+    async with served(parts={"gate": doorman}) as gateway:
+        assert (await refused(gateway, "CP-1")).status_code == 429
+
+
+# --- what is said --------------------------------------------------------------------------------------------------
+
+
+def repairing(identity: str, version: str) -> Manner:
+    return USUAL
+
+
+async def test_what_a_charger_means_is_asked_and_what_the_backend_says_is_translated() -> None:
+    async with served(parts={"terms": repairing}) as gateway, gateway.connect("CP-1", "ocpp1.5") as socket:
+        await socket.send('[2,7,"bootNotification",{"chargePointVendor":null,"chargePointModel":"M"}]')
+        answer = '[3,7,{"status":"Accepted","currentTime":"2026-01-02T03:04:05.678Z","heartbeatInterval":300}]'
+        assert await recv(socket) == answer
+    (call,) = gateway.arrivals.calls
+    assert (call.action, call.payload) == ("BootNotification", {"chargePointVendor": "unknown", "chargePointModel": "M"})
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "payload"), [("ocpp1.6", '{"connectorId":1,"meterValue":[]}'), ("ocpp1.5", '{"connectorId":1}')]
+)
+async def test_meter_values_without_values_are_answered_at_the_door(subprotocol: str, payload: str) -> None:
+    async with served(parts={"terms": repairing}) as gateway, gateway.connect("CP-1", subprotocol) as socket:
+        await socket.send(f'[2,"c1","MeterValues",{payload}]')
+        assert await recv(socket) == '[3,"c1",{}]'
+    assert gateway.arrivals.calls == []
+    assert gateway.records[0].remarks[-1].rule == "ocppj.empty-meter-values"
+
+
+async def test_a_charger_is_understood_better_once_its_maker_is_known() -> None:
+    known: list[str] = []
+
+    def terms(identity: str, version: str) -> Manner:
+        assert (identity, version) == ("CP-1", "1.6")
+        return USUAL._replace(date="seconds" if known else "as-given")
+
+    async with served(parts={"terms": terms}) as gateway, gateway.connect() as socket:
+        known.append("a maker")
+        await socket.send('[2,"c1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]')
+        assert '"currentTime":"2026-01-02T03:04:05Z"' in str(await recv(socket))
+
+
+async def test_the_gateway_has_the_last_word_on_what_a_charger_says() -> None:
+    def settle(call: Call) -> Call:
+        return replace(call, payload=call.payload | {"status": "Finishing"})
+
+    frame = '[2,"c1","StatusNotification",{"connectorId":1,"status":"Occupied","errorCode":"NoError"}]'
+    parts = {"terms": repairing, "settle": settle}
+    async with served(parts=parts) as gateway, gateway.connect("CP-1", "ocpp1.5") as socket:
+        await socket.send(frame)
+        assert await recv(socket) == '[3,"c1",{}]'
+    assert gateway.arrivals.calls[0].payload["status"] == "Finishing"
+    assert gateway.records[0].canonical[3]["status"] == "Finishing"
+
+
+async def test_oddities_of_the_handshake_are_told() -> None:
+    scope = {"subprotocols": ["ocpp1.6"], "extensions": {"odd": ("no Upgrade in Connection",)}, "raw_path": b"/ocpp/CP-1"}
+    inbox = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}])
+
+    async def receive() -> Any:
+        return next(inbox)
+
+    async def send(event: Any) -> None:
+        assert event == {"type": "websocket.accept", "subprotocol": "ocpp1.6"}
+
+    with capture_logs() as logs:
+        await JsonDoor(Arrivals(), list[Record]().append, Ids())(scope, receive, send)
+    assert [(line["event"], line["odd"]) for line in logs] == [("charger.odd_handshake", ["no Upgrade in Connection"])]

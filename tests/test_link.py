@@ -5,12 +5,14 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.link import Closed, Oversized, Unsent
+from gateway.exchange import Ids
+from gateway.link import Closed, Link, Oversized, Unsent
 from gateway.rpc import Limits
 from gateway.traffic.record import Record
-from tests.ws import DEADLINE, wired
+from tests.ws import DEADLINE, Pipe, nothing, wired
 from translations.errors import NotSupported
-from translations.messages import Answer, Call, Error, Result, Side
+from translations.messages import Answer, Call, Error, Result, Side, Version
+from translations.tongue import Tongue
 
 HEARTBEAT = '[2,"c1","Heartbeat",{}]'
 SECOND = '[2,"c2","Authorize",{}]'
@@ -326,3 +328,92 @@ async def test_a_frame_above_the_limit_is_recorded_and_logged() -> None:
     assert facts(record) == ("<", "refused", "", "", "FormationViolation", b"")
     assert record.note == "frame with 9 bytes exceeds limit of 8 bytes"
     assert [(line["event"], line["reason"]) for line in logs] == [("frame.oversized", record.note)]
+
+
+# --- with a tongue -------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_mended_is_recorded_raw_and_as_it_is_meant() -> None:
+    async with wired() as ends:
+        ends.link.tongue = Tongue(Version.V16, Side.CENTRAL_SYSTEM)
+        frame = '[2,"c1","StatusNotification",{"connectorId":"1","status":"Available","errorCode":"NoError","timestamp":"x"}]'
+        ends.pipe.feed(frame)
+        assert await ends.pipe.sent() == '[3,"c1",{}]'
+        called, answered = ends.records
+    assert facts(called) == ("<", "call", "StatusNotification", "c1", "", frame.encode())
+    assert called.canonical[:3] == [2, "c1", "StatusNotification"]
+    assert called.canonical[3]["connectorId"] == 1
+    assert called.canonical[3]["timestamp"].endswith("Z")
+    assert [remark.path for remark in called.remarks] == ["connectorId", "timestamp"]
+    assert (answered.canonical, answered.remarks) == (None, ())
+
+
+async def test_what_is_refused_is_recorded_so_and_answered() -> None:
+    async with wired() as ends:
+        ends.link.tongue = Tongue(Version.V16, Side.CENTRAL_SYSTEM)
+        ends.pipe.feed('[2,"c1","Authorize",{}]', '[2,"c2","Heartbeat",[]]')
+        assert (await ends.pipe.sent()).startswith('[4,"c1","OccurenceConstraintViolation"')
+        await ends.pipe.sent()
+        refused, answered, *_ = ends.records
+    assert facts(refused)[:5] == ("<", "refused", "Authorize", "c1", "OccurenceConstraintViolation")
+    assert refused.note == "Authorize.req idTag: expected it, found none"
+    assert (answered.kind, answered.action, answered.exchange) == ("error", "Authorize", refused.exchange)
+
+
+async def test_what_is_said_to_an_older_charger_is_recorded_raw_and_as_it_was_meant() -> None:
+    async with wired() as ends:
+        ends.link.tongue = Tongue(Version.V15, Side.CENTRAL_SYSTEM)
+        unlock = Call("UnlockConnector", {"connectorId": 1, "x": None}, "g1", "CP-1", Side.CHARGE_POINT)
+        task = asyncio.ensure_future(ends.link.call(unlock, DEADLINE))
+        assert await ends.pipe.sent() == '[2,"g1","UnlockConnector",{"connectorId":1}]'
+        ends.pipe.feed('[3,"g1",{"status":"Rejected"}]')
+        assert await task == Result({"status": "UnlockFailed"}, "g1", "UnlockConnector")
+        said, answered = ends.records
+    assert said.canonical == [2, "g1", "UnlockConnector", {"connectorId": 1, "x": None}]
+    assert [remark.rule for remark in said.remarks] == ["quirks.unknown-field"]
+    assert answered.canonical == [3, "g1", {"status": "UnlockFailed"}]
+
+
+async def test_a_call_that_cannot_be_said_is_an_error_and_nothing_is_sent() -> None:
+    async with wired() as ends:
+        ends.link.tongue = Tongue(Version.V15, Side.CENTRAL_SYSTEM)
+        answer = await ends.link.call(Call("TriggerMessage", {"requestedMessage": "Heartbeat"}, "g1"), DEADLINE)
+    assert isinstance(answer, Error)
+    assert (answer.code, answer.text) == ("NotSupported", "TriggerMessage does not exist in OCPP 1.5")
+    assert ends.records == []
+
+
+async def test_a_frame_is_taken_when_its_sender_may_send_one_more() -> None:
+    asked, release = asyncio.Queue[str](), asyncio.Event()
+
+    async def pace(identity: str) -> None:
+        asked.put_nowait(identity)
+        await release.wait()
+
+    pipe, records = Pipe(), list[Record]()
+    link = Link(pipe, nothing, records.append, identity="CP-1", leg="charger", side=Side.CENTRAL_SYSTEM, ids=Ids(), pace=pace)
+    running = asyncio.ensure_future(link.run())
+    pipe.feed(HEARTBEAT)
+    assert (await asked.get(), records) == ("CP-1", [])
+    release.set()
+    assert await pipe.sent() == '[3,"c1",{}]'
+    pipe.hang_up()
+    await running
+
+
+async def test_a_peer_that_floods_lets_others_have_their_turn() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with wired() as ends:
+        waiting = asyncio.ensure_future(other())
+        ends.pipe.feed(*['[3,"x",{}]'] * 400)
+        ends.pipe.hang_up()
+        await ends.over()
+        waiting.cancel()
+    assert (len(ends.records), turns >= 50) == (400, True)

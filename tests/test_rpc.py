@@ -3,9 +3,10 @@
 import pytest
 
 from gateway.exchange import Ids
-from gateway.rpc import BINARY, REMEMBERED, Answered, Ended, Event, Limits, Malformed, Received, Send, Serve, Session
-from translations.errors import GenericError
-from translations.messages import Call, Error, Result, Side
+from gateway.rpc import BINARY, REMEMBERED, Answered, Ended, Event, Limits, Malformed, Received, Refused, Send, Serve, Session
+from translations.errors import GenericError, PropertyConstraintViolation
+from translations.messages import Call, Error, Result, Side, Version
+from translations.tongue import Tongue
 
 HEARTBEAT = '[2,"c1","Heartbeat",{}]'
 
@@ -70,8 +71,16 @@ def test_more_unanswered_calls_than_the_limit_are_refused() -> None:
     one.receive(HEARTBEAT, 1.0)
     one.receive('[2,"c2","Heartbeat",{}]', 1.0)
     events = one.receive('[2,"c3","Heartbeat",{}]', 1.0)
-    assert frames(events) == [b'[4,"c3","GenericError","expected at most 1 unanswered calls, got one more",{}]']
+    assert frames(events) == [b'[4,"c3","GenericError","expected at most 1 unanswered calls of 1048576 bytes, got more",{}]']
     assert one.refused == 1
+
+
+def test_more_unanswered_bytes_than_the_limit_are_refused() -> None:
+    one = session(queued_size=50)
+    one.receive(HEARTBEAT, 1.0)
+    one.receive('[2,"c2","Heartbeat",{}]', 1.0)
+    (refused,) = frames(one.receive('[2,"c3","DataTransfer",{"vendorId":"ACME"}]', 1.0))
+    assert refused.startswith(b'[4,"c3","GenericError"')
 
 
 def test_answering_what_was_not_asked_is_a_mistake_of_the_caller() -> None:
@@ -203,3 +212,133 @@ def test_a_binary_frame_is_read_and_marked() -> None:
     assert isinstance(received, Received)
     assert isinstance(serve, Serve)
     assert received.message.remarks == serve.call.remarks == (BINARY,)
+
+
+# --- with a tongue -------------------------------------------------------------------------------------------------
+
+NOW = "2026-01-02T03:04:05Z"
+AT = "2024-05-01T10:00:00Z"
+MENDABLE = '[2,"c1","Authorize",{"idTag":"TAG1","x":1}]'
+BAD = '[2,"c1","Authorize",{"idTag":null}]'
+
+
+def speaking(version: str = "1.6", **limits: int) -> Session:
+    tongue = Tongue(Version(version), Side.CENTRAL_SYSTEM)
+    return Session(Ids(), "CP-1", Side.CENTRAL_SYSTEM, Limits(**limits), tongue)
+
+
+def test_a_call_that_is_mended_is_told_and_served_as_it_is_meant() -> None:
+    received, serve = speaking().receive(MENDABLE, 1.0, NOW)
+    assert isinstance(received, Received)
+    assert isinstance(serve, Serve)
+    assert (received.translated, received.message.id, serve.call.id) == (True, "c1", received.exchange)
+    assert isinstance(received.message, Call)
+    assert received.message.payload == serve.call.payload == {"idTag": "TAG1"}
+    assert [r.rule for r in received.message.remarks] == [r.rule for r in serve.call.remarks] == ["quirks.unknown-field"]
+
+
+def test_a_call_that_needs_no_mending_is_told_as_it_came() -> None:
+    (received, _) = speaking().receive('[2,"c1","Authorize",{"idTag":"TAG1"}]', 1.0, NOW)
+    assert isinstance(received, Received)
+    assert not received.translated
+
+
+def test_a_call_of_which_only_the_action_is_mended_is_told_so() -> None:
+    (received, _) = speaking().receive('[2,"c1","authorize",{"idTag":"TAG1"}]', 1.0, NOW)
+    assert isinstance(received, Received)
+    assert (received.translated, received.message.action) == (True, "Authorize")
+
+
+def test_a_date_that_cannot_be_is_that_of_the_receipt() -> None:
+    frame = '[2,"c1","StatusNotification",{"connectorId":1,"status":"Available","errorCode":"NoError","timestamp":"soon"}]'
+    (_, serve) = speaking().receive(frame, 1.0, NOW)
+    assert isinstance(serve, Serve)
+    assert serve.call.payload["timestamp"] == NOW
+
+
+def test_a_call_that_is_refused_is_answered_and_no_malformed_frame() -> None:
+    one = speaking(malformed=1)
+    for _ in range(3):
+        refused, send = one.receive(BAD, 1.0, NOW)
+        assert isinstance(refused, Refused)
+        assert (refused.error.code, refused.message.action) == ("OccurenceConstraintViolation", "Authorize")
+        assert refused.exchange
+    text = '[4,"c1","OccurenceConstraintViolation","Authorize.req idTag: expected it, found none",{}]'
+    assert frames([send]) == [text.encode()]
+    assert (one.refused, one.malformed) == (3, 0)
+
+
+def test_a_numeric_id_is_a_number_in_a_refusal_too() -> None:
+    assert frames(speaking().receive('[2,7,"Authorize",{"idTag":null}]', 1.0, NOW))[0].startswith(b'[4,7,"Occurence')
+
+
+def test_an_answer_goes_out_as_the_peer_says_it() -> None:
+    one = speaking("1.5")
+    one.receive('[2,7,"BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]', 1.0, NOW)
+    booted = {"status": "Pending", "currentTime": AT, "interval": 9}
+    (send,) = one.answer(Result(booted), 2.0)
+    assert isinstance(send, Send)
+    assert send.data == f'[3,7,{{"status":"Rejected","currentTime":"{AT}","heartbeatInterval":9}}]'.encode()
+    assert isinstance(send.canonical, Result)
+    assert (send.canonical.payload, [r.path for r in send.remarks]) == (booted, ["status"])
+
+
+def test_an_answer_that_is_not_valid_becomes_an_error() -> None:
+    one = speaking()
+    one.receive('[2,"c1","Heartbeat",{}]', 1.0, NOW)
+    (send,) = one.answer(Result({}), 2.0)
+    assert isinstance(send, Send)
+    assert isinstance(send.message, Error)
+    assert send.message.code == "InternalError"
+    assert send.message.text.startswith("the backend's answer is not valid: Heartbeat.conf currentTime")
+
+
+def test_a_call_of_ours_goes_out_as_the_peer_says_it() -> None:
+    one = speaking("1.5")
+    local = Call("SendLocalList", {"listVersion": 1, "updateType": "Full", "localAuthorizationList": [{"idTag": "TAG1"}]}, "g1")
+    (send,) = one.call(local, 1.0)
+    assert isinstance(send, Send)
+    assert (
+        send.data == b'[2,"g1","SendLocalList",{"updateType":"Full","listVersion":1,"localAuthorisationList":[{"idTag":"TAG1"}]}]'
+    )
+    assert (send.canonical, send.exchange) == (local, "g1")
+
+
+def test_a_call_of_ours_that_cannot_be_said_is_not_sent() -> None:
+    one = speaking()
+    with pytest.raises(PropertyConstraintViolation):
+        one.call(Call("Reset", {"type": "Warm"}, "g1"), 1.0)
+    assert frames(one.call(call("g2"), 1.0)) == [b'[2,"g2","Reset",{"type":"Soft"}]']
+
+
+def test_an_answer_to_our_call_is_heard_as_it_is_meant() -> None:
+    one = speaking("1.5")
+    one.call(Call("UnlockConnector", {"connectorId": 1}, "g1"), 1.0)
+    answer = Result({"status": "Unlocked"}, "g1", "UnlockConnector")
+    assert one.receive('[3,"g1",{"status":"Accepted"}]', 2.0, NOW) == [Received(answer, "g1", 1.0, "", True), Answered(answer)]
+
+
+def test_an_answer_to_our_call_that_is_not_valid_is_an_error_for_it() -> None:
+    one = speaking()
+    one.call(call("g1"), 1.0)
+    one.call(call("g2"), 1.0)
+    refused, answered, send = one.receive('[3,"g1",{"status":"Perhaps"}]', 2.0, NOW)
+    assert isinstance(refused, Refused)
+    assert isinstance(answered, Answered)
+    assert isinstance(answered.answer, Error)
+    assert (answered.answer.code, answered.answer.id, refused.since) == ("InternalError", "g1", 1.0)
+    assert answered.answer.text.startswith("the answer is not valid: Reset.conf status: expected one of Accepted, Rejected")
+    assert frames([send]) == [b'[2,"g2","Reset",{"type":"Soft"}]']
+
+
+def test_who_knows_better_has_the_last_word_on_a_call() -> None:
+    def settled(call: Call) -> Call:
+        assert (call.identity, call.action) == ("CP-1", "Heartbeat")
+        return Call(call.action, {"settled": True}, call.id, call.identity, call.side, call.remarks)
+
+    one = Session(Ids(), "CP-1", Side.CENTRAL_SYSTEM, Limits(), None, settled)
+    received, serve = one.receive(HEARTBEAT, 1.0)
+    assert isinstance(received, Received)
+    assert isinstance(serve, Serve)
+    assert received.message == Call("Heartbeat", {"settled": True}, "c1")
+    assert (serve.call.payload, serve.call.id) == ({"settled": True}, received.exchange)

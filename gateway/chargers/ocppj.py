@@ -5,7 +5,7 @@ the pings and bounds the size of a frame.
 """
 
 import asyncio
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -13,14 +13,18 @@ import structlog
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from gateway.admission import Refusal
 from gateway.chargers.address import peer_of
 from gateway.chargers.refusal import refuse_handshake
+from gateway.chargers.subprotocols import SUBPROTOCOLS, WANTED, chosen, shown
 from gateway.exchange import Ids
 from gateway.link import OVERSIZED, Closed, Limits, Link, Oversized
+from gateway.paths import Way
 from gateway.traffic.record import CHARGER_LEG, Tap
-from translations.messages import Answer, Call, Side, Version
+from translations.manners import USUAL, Manner
+from translations.messages import Answer, Call, Result, Side, Version
+from translations.tongue import EMPTY_METER_VALUES, tongue
 
-SUBPROTOCOL = "ocpp1.6"
 PROTOCOL_ERROR, GOING_AWAY, REPLACED = 1002, 1001, 1008  # RFC 6455, 7.4.1
 IDENTITY_LIMIT = 255  # characters, as at the door for SOAP chargers
 
@@ -30,7 +34,7 @@ logger = structlog.get_logger(__name__)
 # For plain HTTP requests where chargers open WebSockets: RFC 9110, 15.5.22.
 refuse_http = PlainTextResponse(
     f"this address is for chargers that speak OCPP over WebSocket: expected a WebSocket handshake with the subprotocol "
-    f"{SUBPROTOCOL}, got a plain HTTP request; a SOAP charger is to be given the address /soap instead\n",
+    f"{WANTED}, got a plain HTTP request; a SOAP charger is to be given the address /soap instead\n",
     status_code=426,
     headers={"upgrade": "websocket", "connection": "upgrade"},
 )
@@ -49,48 +53,124 @@ class Arrivals(Protocol):
         """Answer a charger's call."""
 
 
-class JsonDoor:
-    """ASGI endpoint for the websocket scope."""
+class Gate(Protocol):
+    """Who may come in by which path, and how fast."""
 
-    def __init__(self, arrivals: Arrivals, tap: Tap, ids: Ids, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def json(self, scope: Scope) -> Way | None:
+        """What the path names, if it is one for JSON chargers."""
+
+    def busy(self, scope: Scope) -> bool:
+        """Whether too many come from there."""
+
+    async def admit(self, scope: Scope, way: Way, identity: str) -> Refusal | None:
+        """None for those who may come in."""
+
+    def source(self, scope: Scope) -> str:
+        """Who is at the other end, as host:port."""
+
+    async def pace(self, identity: str) -> object:
+        """Wait until the charger may send one more message."""
+
+
+Terms = Callable[[str, str], Manner]
+"""(identity, version) -> how the charger talks; the version is empty where it is not known yet."""
+
+
+def as_they_are(identity: str, version: str) -> Manner:
+    """Terms for chargers of OCPP 1.6 whose messages are neither judged nor mended."""
+    return USUAL._replace(validation="off")
+
+
+class JsonDoor:
+    """ASGI endpoint for the websocket scope. Without a gate everybody may come in, as the last part of the path names them."""
+
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        tap: Tap,
+        ids: Ids,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        gate: Gate | None = None,
+        terms: Terms = as_they_are,
+        settle: Callable[[Call], Call] | None = None,
+    ) -> None:
         self._arrivals, self._tap, self._ids, self._limits = arrivals, tap, ids, limits
+        self._gate, self._terms, self._settle = gate or _Open(), terms, settle
+        self._pace: Callable[[str], Awaitable[object]] | None = gate.pace if gate else None
         self._links: dict[str, Link] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
             return
-        identity = _identity(scope["raw_path"])
-        if not identity:
-            await _refuse(scope, receive, send)
-        elif SUBPROTOCOL in scope["subprotocols"]:
-            await self._accept(identity, scope, receive, send)
-        else:
-            await _turn_away(identity, scope, send)
+        if self._gate.busy(scope):
+            await refuse_handshake(scope, receive, send, 429, "expected fewer connections from this address\n")
+            return
+        way = self._gate.json(scope)
+        if way is None or not way.identity:
+            await _refuse(scope, self._gate.source(scope), receive, send)
+            return
+        refusal = await self._gate.admit(scope, way, way.identity)
+        if refusal is not None:
+            await refuse_handshake(scope, receive, send, refusal.status, f"{refusal.text}\n", refusal.headers)
+            return
+        await self._welcome(way.identity, scope, receive, send)
 
     async def close(self, drain: float = 0) -> None:
         """Close every charger's socket, once what is in flight on it has finished."""
         closing = [link.close(GOING_AWAY, "the gateway is shutting down", drain) for link in self._links.values()]
         await asyncio.gather(*closing)
 
-    async def _accept(self, identity: str, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+    async def _welcome(self, identity: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Settle on a version, and speak it."""
+        offers, peer = scope["subprotocols"], self._gate.source(scope)
+        if odd := (scope.get("extensions") or {}).get("odd"):
+            logger.info("charger.odd_handshake", charger=identity, peer=peer, odd=[str(what)[:80] for what in odd])
+        version, echo = chosen(offers)
+        if version is None and any(offers):
+            await _turn_away(identity, peer, offers, send)
+            return
+        if version is None:
+            version = SUBPROTOCOLS[self._terms(identity, "").subprotocol]
+        if echo not in SUBPROTOCOLS:
+            logger.info("charger.odd_subprotocol", charger=identity, peer=peer, offered=shown(offers), spoken=f"ocpp{version}")
+        await send({"type": "websocket.accept", "subprotocol": echo})
+        await self._talk(identity, version, peer, AsgiSocket(receive, send))
+
+    async def _talk(self, identity: str, version: Version, peer: str, socket: "AsgiSocket") -> None:
         link = Link(
-            AsgiSocket(receive, send),
-            self._arrivals.exchange,
+            socket,
+            self._exchange,
             self._tap,
             identity=identity,
             leg=CHARGER_LEG,
             side=Side.CENTRAL_SYSTEM,
             ids=self._ids,
-            version=Version.V16,
-            peer=peer_of(scope),
+            version=version,
+            peer=peer,
             limits=self._limits,
+            tongue=tongue(version, Side.CENTRAL_SYSTEM, self._terms(identity, version)),
+            pace=self._pace,
+            settle=self._settle,
         )
         self._arrive(link)
         try:
             await link.run()
         finally:
             self._depart(link)
+
+    async def _exchange(self, call: Call) -> Answer:
+        if call.remarks and any(remark.rule == EMPTY_METER_VALUES for remark in call.remarks):
+            return Result({}, call.id, call.action)
+        answer = await self._arrivals.exchange(call)
+        if call.action == "BootNotification":  # now its maker is known
+            self._adapt(call.identity)
+        return answer
+
+    def _adapt(self, identity: str) -> None:
+        link = self._links.get(identity.casefold())
+        if link is not None:
+            version = Version(link.version)
+            link.tongue = tongue(version, Side.CENTRAL_SYSTEM, self._terms(identity, version))
 
     def _arrive(self, link: Link) -> None:
         # Identities are CiStrings (OCPP 1.6, 3.16). The newest connection is the one that works: a charger that lost
@@ -106,6 +186,25 @@ class JsonDoor:
         if self._links.get(key) is link:
             del self._links[key]
             self._arrivals.departed(link.identity, link)
+
+
+class _Open:
+    """The gate that is none."""
+
+    def json(self, scope: Scope) -> Way | None:
+        return Way(_identity(scope["raw_path"]))
+
+    def busy(self, scope: Scope) -> bool:
+        return False
+
+    async def admit(self, scope: Scope, way: Way, identity: str) -> Refusal | None:
+        return None
+
+    def source(self, scope: Scope) -> str:
+        return peer_of(scope)
+
+    async def pace(self, identity: str) -> object:
+        return None
 
 
 class AsgiSocket:
@@ -169,24 +268,19 @@ def _closed(code: int, reason: str) -> Closed:
     return Oversized(reason) if ours else Closed(code, reason)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(scope: Scope, peer: str, receive: Receive, send: Send) -> None:
     text = (
         "expected the charger's identity as the last part of the path, percent-encoded UTF-8 of at most "
         f"{IDENTITY_LIMIT} characters, as in /ocpp/CP-1; got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
     )
-    logger.info("charger.refused", peer=peer_of(scope), reason="no identity in the path")
+    logger.info("charger.refused", peer=peer, reason="no identity in the path")
     await refuse_handshake(scope, receive, send, 404, text)
 
 
-async def _turn_away(identity: str, scope: Scope, send: Send) -> None:
+async def _turn_away(identity: str, peer: str, offers: Iterable[str], send: Send) -> None:
     # OCPP-J 1.6, 3.2: without a common subprotocol the server "MUST complete the WebSocket handshake with a response
     # without a Sec-WebSocket-Protocol header and then immediately close the WebSocket connection".
-    reason = f"expected subprotocol {SUBPROTOCOL}, got {_offers(scope['subprotocols'])}"
-    logger.info("charger.refused", charger=identity, peer=peer_of(scope), reason=reason)
+    reason = f"expected subprotocol {WANTED}, got {shown(offers)}"
+    logger.info("charger.refused", charger=identity, peer=peer, reason=reason)
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.close", "code": PROTOCOL_ERROR, "reason": reason})
-
-
-def _offers(subprotocols: Iterable[str]) -> str:
-    offered = ", ".join(name for name in subprotocols if name)
-    return offered.encode("ascii", "replace").decode()[:80] or "none"

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from ocpp.exceptions import OCPPError
 
+from gateway.config import Route
+from tests.conftest import OpenGateway
 from tests.journeys.commands import COMMANDS, SECURITY
 from tests.peers.csms import NOW, WELCOME, Csms
 from tests.peers.json_charger import json_charger
@@ -84,7 +86,8 @@ async def test_vendor_actions_pass_whole(port: int, csms: Csms) -> None:
     assert csms.heard[0].raw.endswith(f'"AcmeDance",{ODD}]')
 
 
-async def test_vendor_fields_of_known_actions_pass_whole(port: int, csms: Csms) -> None:
+async def test_vendor_fields_of_known_actions_pass_whole_where_nothing_is_judged(open_gateway: OpenGateway, csms: Csms) -> None:
+    port = (await open_gateway(routes=(Route(answer=("csms",), validation="off"),))).ports[0]
     csms.manner = saying(f'[3,"$id",{{"currentTime":"{NOW}","customData":{ODD}}}]')
     async with json_charger(port) as charger:
         answer = await charger.say(f'[2,"1","Heartbeat",{{"customData":{ODD}}}]')

@@ -1,0 +1,202 @@
+"""How a session understands its peer and is understood: what it hears in canonical form, what it says as the wire wants it.
+
+Stateless, without a clock. A message of OCPP 1.6 that its schema has nothing against goes on as it is, the same object.
+"""
+
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from translations import meters, objects, schemas
+from translations.deltas import Form, dialect, known_actions
+from translations.errors import InternalError, NotSupported, OcppError, PropertyConstraintViolation
+from translations.manners import USUAL, Manner
+from translations.messages import Call, Error, Kind, Message, Payload, Remark, Result, Side, Version
+from translations.step import Step, refuse_repairs
+
+_OTHER: Mapping[Side, Side] = MappingProxyType({Side.CENTRAL_SYSTEM: Side.CHARGE_POINT, Side.CHARGE_POINT: Side.CENTRAL_SYSTEM})
+EMPTY_METER_VALUES = "ocppj.empty-meter-values"  # the rule of a remark on a call that is to be answered, and not passed on
+_NAME_MOST = 80  # characters of a peer's name in a remark
+
+
+class Tongue:
+    """One version and one manner of talking. `side` is the service that the peer's calls are addressed to."""
+
+    __slots__ = ("_as_is", "_bare", "_foreign", "_newest", "_plain", "_strict", "manner", "side", "version")
+
+    def __init__(self, version: Version, side: Side, manner: Manner = USUAL) -> None:
+        self.version, self.side, self.manner = version, side, manner
+        self._newest, self._strict = version is Version.V16, manner.validation == "strict"
+        self._foreign = known_actions(_OTHER[side]) - known_actions(side)
+        self._as_is = self._newest and manner.validation == "off"
+        # Whether what is valid can be taken, and sent, as it is.
+        self._bare, self._plain = self._newest and not manner.meter, self._newest and manner.date == "as-given"
+
+    def heard(self, message: Message, action: str = "", received: str = "") -> Message:
+        """A message of the peer in canonical form. `action` is that of the call which a result answers; `received` is the
+        time to take for a date that cannot be. Raises OcppError with the id of the message.
+        """
+        if isinstance(message, Error) or self._as_is:
+            return message
+        action, response = action or message.action, isinstance(message, Result)
+        if action in self._foreign and not response:
+            raise NotSupported(f"{action} is not addressed to the {self.side}", message_id=message.id)
+        if self._bare and schemas.fits(action, response, message.payload):
+            return message
+        try:
+            return self._heard(message, action, response, received)
+        except OcppError as error:
+            error.message_id = message.id
+            raise
+
+    def said(self, message: Message, action: str = "") -> Message:
+        """A canonical message as the wire has it: the same one, or another with the remarks that were made here alone.
+
+        Raises OcppError with the id of the message; for an answer InternalError, since that is no mistake of the peer.
+        """
+        if isinstance(message, Error) or self._as_is:
+            return message
+        action, response = action or message.action, isinstance(message, Result)
+        if self._plain and schemas.fits(action, response, message.payload):
+            return message
+        try:
+            return self._said(message, action, response)
+        except OcppError as error:
+            if response:
+                raise InternalError(f"the backend's answer is not valid: {error.text}", message_id=message.id) from None
+            error.message_id = message.id
+            raise
+
+    def _heard(self, message: Call | Result, action: str, response: bool, received: str) -> Message:
+        side = _OTHER[self.side] if response else self.side
+        known = _known(action, side)
+        if not known:
+            return message  # of a vendor: those who know it know what it means
+        step = Step(_title(known, response), received, self.manner)
+        if known != action:
+            step.note(Kind.REPAIRED, f"written {action[:_NAME_MOST]}", "quirks.case", "action")
+        payload = self._read(message.payload, known, response, side, step)
+        if not (step.off or self._strict or schemas.fits(known, response, payload)):
+            meters.leave_out(payload, schemas.invalid(known, response, payload), step)
+        if not step.off:
+            schemas.judge(known, response, payload)
+        if payload.get("meterValue") == [] and not response:
+            # JSON cannot say it (the schema wants one item), and there is nothing to tell anyone.
+            step.note(Kind.LOST, "no values: answered here, not passed on", EMPTY_METER_VALUES, "meterValue")
+        if self._strict:
+            refuse_repairs(step.said())
+        if self._newest and not step.noted:
+            return message
+        return _with(message, known, payload, message.remarks + step.said())
+
+    def _read(self, payload: Payload, action: str, response: bool, side: Side, step: Step) -> Payload:
+        """The canonical payload, mended where that is wanted and needed."""
+        form = _form(self.version, action, response, side) or _form(Version.V16, action, response, side)
+        if not self._newest and (form is None or form.version is Version.V16):
+            step.note(Kind.REPAIRED, "an action of OCPP 1.6", "quirks.other-version", "action")
+        if form is None:
+            return payload if step.off or self._strict else _without_empty(payload, action, response, step)
+        if form.version is Version.V16 and not self.manner.meter and (self._strict or schemas.fits(action, response, payload)):
+            return payload
+        read = objects.read(payload, form.shape, step)
+        if self.manner.meter and not response and not step.off:
+            meters.dress(read, self.manner.meter, step)
+        return read
+
+    def _said(self, message: Call | Result, action: str, response: bool) -> Message:
+        side = self.side if response else _OTHER[self.side]
+        if action not in known_actions(side):
+            return message  # of a vendor
+        form = _form(self.version, action, response, side)
+        if form is None and not self._newest and not response:
+            raise NotSupported(f"{action} does not exist in OCPP {self.version}", {"version": self.version, "transport": "json"})
+        step = Step(_title(action, response), "", self.manner)
+        payload = self._valid(message.payload, action, response, side, step)
+        if form is not None and not self._plain:
+            payload = objects.write(payload, form.shape, step)
+        if self._strict:
+            refuse_repairs(step.said())
+        return message if payload is message.payload else _with(message, action, payload, step.said())
+
+    def _valid(self, payload: Payload, action: str, response: bool, side: Side, step: Step) -> Payload:
+        """What a backend says as the published schema has it, mended where that is sure. Raises a constraint violation."""
+        if step.off or schemas.fits(action, response, payload):
+            return payload
+        if not self._strict:
+            form = _form(Version.V16, action, response, side)
+            read = objects.read(payload, form.shape, step) if form else _without_empty(payload, action, response, step)
+            if changed := next((r for r in step.said() if r.kind is Kind.CHANGED), None):
+                raise PropertyConstraintViolation(
+                    f"{step.title} {changed.path}: expected a valid value, it would be {changed.detail}"
+                )
+            payload = read
+        schemas.judge(action, response, payload)
+        return payload
+
+
+@lru_cache(maxsize=256)
+def tongue(version: Version, side: Side, manner: Manner) -> Tongue | None:
+    """The tongue that speaks so, the same for all who do; None where there is nothing to translate and nothing to judge."""
+    return None if version is Version.V16 and manner.validation == "off" else Tongue(version, side, manner)
+
+
+def _title(action: str, response: bool) -> str:
+    return f"{action}.{'conf' if response else 'req'}"
+
+
+def _form(version: Version, action: str, response: bool, side: Side) -> Form | None:
+    spoken = dialect(version, side)
+    return (spoken.responses if response else spoken.requests).get(action)
+
+
+def _known(action: str, side: Side) -> str:
+    """The action as the contract spells it; empty for one that is not addressed to this side."""
+    return action if action in known_actions(side) else _folded(side).get(action.casefold(), "")
+
+
+@cache
+def _folded(side: Side) -> Mapping[str, str]:
+    return MappingProxyType({action.casefold(): action for action in known_actions(side)})
+
+
+def _with(message: Call | Result, action: str, payload: Payload, remarks: tuple[Remark, ...]) -> Message:
+    if isinstance(message, Result):
+        return Result(payload, message.id, action, remarks)
+    return Call(action, payload, message.id, message.identity, message.side, remarks)
+
+
+# --- messages that no contract describes, but a schema -----------------------------------------------------------------
+
+
+def _without_empty(payload: Payload, action: str, response: bool, step: Step) -> Payload:
+    """A payload without what is null or empty, if its schema has nothing against it then; texts only where need be."""
+    noted = step.noted
+    nothing: tuple[Any, ...] = (None, {}, [])
+    for empty in (nothing, (*nothing, "")):
+        pruned: Payload = _pruned(payload, empty, step)
+        if schemas.fits(action, response, pruned):
+            return pruned
+        step.forget(noted)
+    return payload
+
+
+def _pruned(value: Any, empty: tuple[Any, ...], step: Step) -> Any:
+    if isinstance(value, list):
+        return [_inside(i, item, empty, step) for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for name, item in value.items():
+        if item in empty:
+            step.note(Kind.REPAIRED, "null or empty, taken as absent", "quirks.empty", name[:_NAME_MOST])
+        else:
+            kept[name] = _inside(name[:_NAME_MOST], item, empty, step)
+    return kept
+
+
+def _inside(part: str | int, item: Any, empty: tuple[Any, ...], step: Step) -> Any:
+    step.path.append(part)
+    pruned = _pruned(item, empty, step)
+    step.path.pop()
+    return pruned
