@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.roster import Charger, Registration
-from gateway.state.store import FORMAT, StateError, StateStore, row
+from gateway.state.store import FORMAT, Connector, Kept, StateError, StateStore, row
 from translations.messages import Version
 
 FULL = Charger(
@@ -99,7 +100,87 @@ def test_all_rows_are_saved_or_none(store: Open) -> None:
     assert len(state.load()) == 1
 
 
+# --- answers and connectors
+
+
+KEPT = Kept(b"\x00key", 1_714_564_800.25, '{"transactionId":1,"a":"⚡"}'.encode())
+PLUG = Connector("cp-1", 1, 7, False)
+
+
+def test_an_answer_is_found_again(store: Open) -> None:
+    first = store()
+    first.keep([KEPT, KEPT._replace(key=b"other")])
+    first.close()
+    assert store().find(KEPT.key) == KEPT
+    assert store().find(b"none") is None
+
+
+def test_the_last_that_is_said_of_a_connector_counts(store: Open) -> None:
+    state = store()
+    gone = PLUG._replace(transaction=None)
+    state.keep([], [PLUG, gone, PLUG._replace(over=True), PLUG._replace(connector=2)])
+    assert state.connectors(10) == [PLUG._replace(over=True), PLUG._replace(connector=2)]
+    state.keep([], [PLUG._replace(connector=3), PLUG, gone])
+    assert [known.connector for known in state.connectors(10)] == [2, 3]
+    assert len(state.connectors(1)) == 1
+
+
+def test_answers_and_connectors_are_kept_together_or_not_at_all(store: Open) -> None:
+    state = store()
+    with pytest.raises(StateError, match="cannot be written"):
+        state.keep([KEPT], [PLUG._replace(identity=None)])  # type: ignore[arg-type]
+    assert (state.find(KEPT.key), state.connectors(10)) == (None, [])
+
+
+def test_no_more_than_the_portion_is_pruned(store: Open) -> None:
+    state = store()
+    state.keep([Kept(bytes([n]), n, b"{}") for n in range(10)])
+    assert [state.prune(before=5, most=3) for _ in range(3)] == [3, 2, 0]
+    assert [n for n in range(10) if state.find(bytes([n]))] == [5, 6, 7, 8, 9]
+
+
+def test_threads_do_not_get_in_each_others_way(store: Open) -> None:
+    state = store()
+
+    def work(n: int) -> Kept | None:
+        kept = Kept(bytes([n]), n, b"{}")
+        state.keep([kept], [PLUG._replace(connector=n)])
+        state.save([row(Charger(f"CP-{n}"))])
+        state.prune(0, 10)
+        return state.find(kept.key)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(64))) == [Kept(bytes([n]), n, b"{}") for n in range(64)]
+    assert (len(state.load()), len(state.connectors(100))) == (64, 64)
+
+
+def test_who_looks_up_does_not_wait_for_who_writes(store: Open) -> None:
+    state = store()
+    state.keep([KEPT])
+    with state._transaction(), ThreadPoolExecutor(1) as threads:
+        assert threads.submit(state.find, KEPT.key).result(timeout=5) == KEPT
+
+
 # --- the file
+
+FORMAT_1 = """
+    CREATE TABLE chargers (
+        identity TEXT PRIMARY KEY COLLATE NOCASE, wire TEXT NOT NULL, version TEXT NOT NULL, last_seen REAL NOT NULL,
+        peer TEXT NOT NULL, callback TEXT NOT NULL, boot TEXT, registration TEXT NOT NULL, interval INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO chargers VALUES ('DC-2', 'json', '1.6', 0.0, '', '', NULL, '', 0);
+    PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_format_1_is_brought_to_this_one(store: Open, path: Path) -> None:
+    sql(path, FORMAT_1)
+    state = store()
+    assert state.load() == [BARE]
+    state.keep([KEPT], [PLUG])
+    assert (state.find(KEPT.key), state.connectors(10)) == (KEPT, [PLUG])
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_only_the_owner_may_read_the_file(store: Open, path: Path) -> None:
@@ -152,6 +233,14 @@ def test_a_damaged_file_is_refused(store: Open, path: Path, damage: str) -> None
         store().load()
 
 
+@pytest.mark.parametrize("damage", ["DROP TABLE connectors", "ALTER TABLE connectors RENAME COLUMN over TO done"])
+def test_damaged_connectors_are_told(store: Open, path: Path, damage: str) -> None:
+    state = store()
+    sql(path, damage)
+    with pytest.raises(StateError, match=f"^{path}: cannot be read as the state file: "):
+        state.connectors(10)
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     missing = StateStore(tmp_path / "nowhere" / "state.db")
     with pytest.raises(StateError, match=r"nowhere/state\.db: cannot be used as the state file: .*[Nn]o such file"):
@@ -178,5 +267,6 @@ def test_a_closed_file_is_told(store: Open, path: Path) -> None:
     state = store()
     state.close()
     state.close()
-    with pytest.raises(StateError, match=f"^{path}: not open$"):
-        state.load()
+    for use in (state.load, lambda: state.find(b""), lambda: state.save([]), lambda: state.prune(0, 1)):
+        with pytest.raises(StateError, match=f"^{path}: not open$"):
+            use()

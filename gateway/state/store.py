@@ -1,19 +1,23 @@
-"""The roster on disk: one SQLite file that must survive, written off the event loop."""
+"""What must survive, on disk: the roster, the answers about transactions, and what is known of connectors. One SQLite file.
+
+It is the owner's alone (mode 0600): an answer may carry a parentIdTag, which is somebody's. The idTags of calls are not in it.
+"""
 
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 import msgspec
 
 from gateway.roster import Charger, Registration
 from translations.messages import Version
 
-FORMAT = 1
+FORMAT = 2
 _MIGRATIONS = (
     # 1
     """
@@ -22,8 +26,23 @@ _MIGRATIONS = (
         peer TEXT NOT NULL, callback TEXT NOT NULL, boot TEXT, registration TEXT NOT NULL, interval INTEGER NOT NULL
     ) STRICT;
     """,
+    # 2
+    """
+    ALTER TABLE chargers ADD COLUMN spelt TEXT NOT NULL DEFAULT '';
+    CREATE TABLE answers (key BLOB PRIMARY KEY, at REAL NOT NULL, payload BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX answers_at ON answers (at);
+    CREATE TABLE connectors (
+        identity TEXT NOT NULL, connector INTEGER NOT NULL, transaction_id INTEGER NOT NULL, over INTEGER NOT NULL,
+        PRIMARY KEY (identity, connector)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
-_SAVE = "INSERT OR REPLACE INTO chargers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SAVE = "INSERT OR REPLACE INTO chargers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KEEP = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
+_FIND = "SELECT key, at, payload FROM answers WHERE key = ?"
+_PRUNE = "DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE at < ? LIMIT ?)"
+_CONNECT = "INSERT OR REPLACE INTO connectors VALUES (?, ?, ?, ?)"
+_DISCONNECT = "DELETE FROM connectors WHERE identity = ? AND connector = ?"
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -32,54 +51,122 @@ class StateError(Exception):
     """The state file cannot be used; the text says why and which file."""
 
 
+class Kept(NamedTuple):
+    """An answer that is kept: the digest of what it answers, when (unix seconds), and its payload as JSON."""
+
+    key: bytes
+    at: float
+    payload: bytes
+
+
+class Connector(NamedTuple):
+    """What is known of a connector: its newest transaction, and whether that is over; None: nothing is known any more."""
+
+    identity: str  # without case
+    connector: int
+    transaction: int | None
+    over: bool
+
+
 class StateStore:
-    """The file. Its methods block; call them in a thread, one at a time."""
+    """The file. Its methods block: call them in threads. They may be called at once; those that write wait for each other."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        # Who looks up an answer does not wait for who writes, be it for a disk or for another process.
+        self._reader: sqlite3.Connection | None = None
+        self._writing, self._reading = Lock(), Lock()
 
     def open(self) -> None:
         """Open or create the file and bring it to the current format. Raises StateError."""
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
+            self._db = self._connected()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._migrate(self._db)
+            self._reader = self._connected()
+            self._reader.execute("PRAGMA query_only = ON")
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"{self._path}: cannot be used as the state file: {error}") from None
 
     def load(self) -> list[Charger]:
         """Every charger that was saved. Raises StateError."""
         try:
-            with closing(self._open().execute("SELECT * FROM chargers")) as rows:
-                return [_charger(row) for row in rows]
-        except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
-            raise StateError(f"{self._path}: cannot be read as the state file: {error}") from None
+            return [_charger(row) for row in self._read("SELECT * FROM chargers")]
+        except (msgspec.DecodeError, ValueError) as error:
+            raise self._unreadable(error) from None
 
     def save(self, chargers: Iterable[tuple[Any, ...]]) -> None:
         """Save rows made by `row`, all or none. Raises StateError."""
-        db = self._open()
-        try:
-            db.execute("BEGIN IMMEDIATE")
+        with self._transaction() as db:
             db.executemany(_SAVE, chargers)
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise StateError(f"{self._path}: cannot be written: {error}") from None
+
+    def keep(self, answers: Iterable[Kept], connectors: Iterable[Connector] = ()) -> None:
+        """Keep answers, and the last that is said of each connector, all or none; on disk when it returns. Raises StateError."""
+        newest = {(each.identity, each.connector): each for each in connectors}
+        with self._transaction() as db:
+            db.executemany(_KEEP, answers)
+            db.executemany(_DISCONNECT, [place for place, each in newest.items() if each.transaction is None])
+            db.executemany(_CONNECT, [each for each in newest.values() if each.transaction is not None])
+
+    def find(self, key: bytes) -> Kept | None:
+        """The answer that is kept under this digest. Raises StateError."""
+        return next((Kept(*found) for found in self._read(_FIND, (key,))), None)
+
+    def connectors(self, most: int) -> list[Connector]:
+        """What is known of connectors, of so many at most. Raises StateError."""
+        rows = self._read("SELECT identity, connector, transaction_id, over FROM connectors LIMIT ?", (most,))
+        return [Connector(identity, connector, transaction, bool(over)) for identity, connector, transaction, over in rows]
+
+    def prune(self, before: float, most: int) -> int:
+        """Forget answers older than `before` (unix seconds), so many at most; says how many. Raises StateError."""
+        with self._transaction() as db:
+            return db.execute(_PRUNE, (before, most)).rowcount
 
     def close(self) -> None:
         """Close the file."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        with self._writing, self._reading:
+            for connection in (self._reader, self._db):
+                if connection is not None:
+                    connection.close()
+            self._db = self._reader = None
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
             raise StateError(f"{self._path}: not open")
         return self._db
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writing:
+            db = self._open()
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise StateError(f"{self._path}: cannot be written: {error}") from None
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._reading:
+            if self._reader is None:
+                raise StateError(f"{self._path}: not open")
+            try:
+                with closing(self._reader.execute(query, values)) as rows:
+                    return rows.fetchall()
+            except sqlite3.Error as error:
+                raise self._unreadable(error) from None
+
+    def _unreadable(self, error: Exception) -> StateError:
+        return StateError(f"{self._path}: cannot be read as the state file: {error}")
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -102,11 +189,12 @@ def row(charger: Charger) -> tuple[Any, ...]:
         boot,
         str(charger.registration),
         charger.interval,
+        charger.spelt,
     )
 
 
 def _charger(saved: tuple[Any, ...]) -> Charger:
-    identity, wire, version, last_seen, peer, callback, boot, registration, interval = saved
+    identity, wire, version, last_seen, peer, callback, boot, registration, interval, spelt = saved
     return Charger(
         identity,
         wire,
@@ -117,4 +205,5 @@ def _charger(saved: tuple[Any, ...]) -> Charger:
         boot=None if boot is None else _DECODER.decode(boot),
         registration=Registration(registration),
         interval=interval,
+        spelt=spelt,
     )

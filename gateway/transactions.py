@@ -1,0 +1,204 @@
+"""Messages that carry money: a repeated StartTransaction or StopTransaction is answered as the first time, and what
+`Occupied` means is told by the transactions that are known.
+
+Chargers repeat what they were not sure was heard, with a new message id, and a CSMS that takes each for a new one bills twice.
+So a repetition is known by its content. Kept are the digest of that and the answer, which may carry a parentIdTag: for as long
+as `transactions.remember` says, in a file that only its owner may read.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import structlog
+
+from gateway.exchange import Exchange
+from gateway.state.connectors import Connectors
+from gateway.state.ledger import Ledger
+from gateway.state.store import Connector, Kept, StateStore
+from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result
+
+START, STOP, STATUS = "StartTransaction", "StopTransaction", "StatusNotification"
+AVAILABLE = "Available"
+NEWEST = 10_000  # answers at hand; older ones are looked up on disk
+LONGEST = 2_048  # bytes of an answer; the longest that OCPP 1.6 allows has a few hundred
+MOST_FLYING = 20_000
+_OURS = frozenset({START, STOP, STATUS})
+
+REPEATED = Remark(Kind.ASSUMED, "", "answered as the first time, not passed on", "transactions.repeated")
+
+_CANONICAL = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(Payload, float_hook=Decimal)
+
+logger = structlog.get_logger(__name__)
+
+
+class Transactions:
+    """An Exchange that stands before `exchange`. Remembers answers for `remember` seconds; the clock gives unix seconds."""
+
+    def __init__(self, exchange: Exchange, store: StateStore, remember: float, clock: Callable[[], float] = time.time) -> None:
+        self._exchange, self._remember, self._clock = exchange, remember, clock
+        self._ledger = Ledger(store, remember, clock)
+        self._connectors = Connectors()
+        self._answers: OrderedDict[bytes, Kept] = OrderedDict()
+        self._flying: dict[bytes, asyncio.Task[Answer]] = {}
+
+    @property
+    def fault(self) -> str:
+        """Why answers cannot be written to disk; empty if they can."""
+        return self._ledger.fault
+
+    async def open(self) -> None:
+        """Take over what an earlier run knew. The store is open. Raises StateError."""
+        self._connectors.restore(await self._ledger.open(self._connectors.most))
+
+    async def close(self, deadline: float = 10.0) -> None:
+        """Once no more calls come and backends have answered: give up what still flies, and write what is to be written."""
+        flying = [*self._flying.values()]
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+        await self._ledger.close(deadline)
+
+    async def __call__(self, call: Call) -> Answer:
+        """Answer a charger's call."""
+        if call.action not in _OURS:
+            return await self._exchange(call)
+        if call.action != STATUS:
+            return await self._once(call)
+        if call.payload.get("status") == AVAILABLE:
+            self._ledger.note(self._connectors.freed(call.identity, _integer(call.payload.get("connectorId"))))
+        return await self._exchange(call)
+
+    def settle(self, call: Call) -> Call:
+        """The call with what `Occupied` means here in place of what was guessed; every other call as it is."""
+        if call.action != STATUS or not call.remarks:
+            return call
+        guess = next((r for r in call.remarks if r.kind is Kind.ASSUMED and r.path == "status"), None)
+        if guess is None:
+            return call
+        status, reason = self._connectors.occupied(call.identity, _integer(call.payload.get("connectorId")))
+        settled = replace(guess, detail=f"Occupied became {status}: {reason}")
+        remarks = tuple(settled if remark is guess else remark for remark in call.remarks)
+        return replace(call, payload=call.payload | {"status": status}, remarks=remarks)
+
+    # --- once
+
+    async def _once(self, call: Call) -> Answer:
+        """Pass the call on unless it was, and wait for the answer together with whoever repeats it meanwhile."""
+        key = _digest(call)
+        if key is None:
+            return await self._exchange(call)
+        if flying := self._flying.get(key):
+            return _repeated(await _landed(flying, call), call)
+        if len(self._flying) >= MOST_FLYING:
+            return Error("InternalError", f"{MOST_FLYING} transactions are under way", {}, call.id, call.action)
+        task = self._flying[key] = asyncio.create_task(self._answered(key, call))
+        task.add_done_callback(partial(self._arrived, key))
+        return await _landed(task, call)
+
+    def _arrived(self, key: bytes, _: asyncio.Task[Answer]) -> None:
+        del self._flying[key]
+
+    async def _answered(self, key: bytes, call: Call) -> Answer:
+        known = await self._known(key)
+        if known is not None:
+            return Result(known, call.id, call.action, (REPEATED,))
+        over = self._stopped(call)
+        answer = await self._exchange(call)
+        changed = self._changed(call, answer, over)
+        kept = self._kept(key, call, answer)
+        if kept is None:
+            self._ledger.note(changed)
+        else:
+            await self._ledger.keep(kept, changed)
+        return answer
+
+    async def _known(self, key: bytes) -> Payload | None:
+        kept = self._answers.get(key) or await self._ledger.find(key)
+        if kept is None or self._clock() - kept.at > self._remember:
+            return None
+        try:
+            payload: Payload = _DECODER.decode(kept.payload)
+        except msgspec.DecodeError as error:
+            logger.error("transactions.unreadable", reason=f"expected an answer in JSON: {error}")
+            return None
+        return payload
+
+    def _kept(self, key: bytes, call: Call, answer: Answer) -> Kept | None:
+        """The answer, to be told again. An error is not, nor a start that came to no transaction."""
+        if not isinstance(answer, Result) or (call.action == START and _transaction(answer.payload) is None):
+            return None
+        payload = _json(_ENCODER, answer.payload)
+        if payload is None or len(payload) > LONGEST:
+            logger.warning("transactions.not_kept", charger=call.identity, reason=f"expected JSON of at most {LONGEST} bytes")
+            return None
+        kept = self._answers[key] = Kept(key, self._clock(), payload)
+        self._answers.move_to_end(key)
+        if len(self._answers) > NEWEST:
+            self._answers.popitem(last=False)
+        return kept
+
+    # --- connectors
+
+    def _stopped(self, call: Call) -> int | None:
+        """Whatever is answered: what the charger has stopped is over."""
+        return self._connectors.stopped(call.identity, _transaction(call.payload)) if call.action == STOP else None
+
+    def _changed(self, call: Call, answer: Answer, over: int | None) -> Sequence[Connector]:
+        """What this came to. `over` is the connector whose transaction the call has stopped."""
+        if call.action == STOP:
+            return self._connectors.now(call.identity, over)  # it may be Available by now
+        if isinstance(answer, Result):
+            connector, transaction = _integer(call.payload.get("connectorId")), _transaction(answer.payload)
+            return self._connectors.started(call.identity, connector, transaction)
+        return ()
+
+
+async def _landed(task: asyncio.Task[Answer], call: Call) -> Answer:
+    """The answer; the task goes on when whoever waits goes away, for the CSMS may have heard the call already.
+
+    It is bounded by the deadlines of the backend and of the disk.
+    """
+    await asyncio.wait({task})
+    if task.cancelled():
+        return Error("InternalError", "the gateway is shutting down", {}, call.id, call.action)
+    return task.result()
+
+
+def _repeated(answer: Answer, call: Call) -> Answer:
+    remarks = answer.remarks if REPEATED in answer.remarks else (*answer.remarks, REPEATED)
+    return replace(answer, id=call.id, remarks=remarks)
+
+
+def _digest(call: Call) -> bytes | None:
+    """Of the content and of who says it: not of the message id, of the order of keys, and of the case of the identity."""
+    content = _json(_CANONICAL, (call.identity.casefold(), call.action, call.payload))
+    return None if content is None else blake2b(content, digest_size=32).digest()
+
+
+def _json(encoder: msgspec.json.Encoder, value: Any) -> bytes | None:
+    """The JSON; None where JSON cannot say it (half a surrogate pair, an integer beyond 64 bits): no backend hears that."""
+    try:
+        return encoder.encode(value)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _transaction(payload: Payload) -> int | None:
+    return _integer(payload.get("transactionId"))
+
+
+def _integer(value: Any) -> int | None:
+    """A whole number of 32 bits, also as text; None for all else."""
+    if isinstance(value, str) and len(value) <= 11 and value.removeprefix("-").isdecimal():
+        value = int(value)
+    return value if type(value) is int and -(2**31) <= value < 2**31 else None
