@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?=
 ARGS ?=
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
-SOURCES := gateway translations tests $(if $(wildcard bench/*.py),bench)
+SOURCES := gateway translations tests fuzz $(if $(wildcard bench/*.py),bench)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: run test check bench clean help
+.PHONY: run test check bench fuzz clean help
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +31,15 @@ check: $(VENV)/.check  ## format, lint, types, layers
 bench: $(VENV)/.test  ## measure speed and memory; ARGS go to the bench
 	$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)/.fuzz  ## look for input that breaks the translators; SECONDS=600 to look for longer at each
+	@rm -f build/fuzz/*-crash-* build/fuzz/*-oom-* build/fuzz/*-timeout-* build/fuzz/*-leak-*
+	@for target in soap frames; do \
+	  echo "fuzz: $$target, $(SECONDS) s"; \
+	  $(BIN)/python -m fuzz.$$target -max_total_time=$(SECONDS) $(ARGS) || { \
+	    for found in $$(find build/fuzz -maxdepth 1 -type f -name "$$target-*-*"); do echo "fuzz: $$found, in base64:"; base64 $$found; done; \
+	    echo "fuzz: once more with $(BIN)/python -m fuzz.$$target FILE"; exit 1; }; \
+	done
+
 clean:  ## remove what the targets made; data of the gateway stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -46,6 +56,10 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.check: pyproject.toml | $(BIN)/python
