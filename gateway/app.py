@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from gateway.admission import Admission
 from gateway.backends.embedded import EmbeddedBackend
 from gateway.backends.ocppj import OcppjBackend
 from gateway.chargers.callbacks import SoapCalls
@@ -26,17 +27,22 @@ from gateway.chargers.soap import SoapDoor, refuse_socket
 from gateway.config import Config, ConfigError, Embedded, Server
 from gateway.exchange import Ids
 from gateway.garbage import Garbage
+from gateway.gate import Gate
 from gateway.greeting import GREETING
 from gateway.inspector.api import admin_app
 from gateway.link import Limits, Link
 from gateway.listener import Listener
 from gateway.log import MessageLog, configure
 from gateway.metrics import Metrics
+from gateway.room import Room
 from gateway.roster import AT_ONCE, Charger, Effect, Registration, Roster, State, seconds
 from gateway.router import BOOT, BY_HAND, Router
 from gateway.state.store import StateError, StateStore, row
+from gateway.terms import Terms
+from gateway.tls import Certificates
 from gateway.traffic.record import Record
 from gateway.traffic.store import TrafficStore
+from gateway.transactions import Transactions
 from translations.messages import Answer, Call, Result, Side, Version
 
 ANNOUNCE_AGAIN = 60.0  # seconds at least between two announcements of a charger that is not accepted
@@ -52,17 +58,18 @@ logger = structlog.get_logger("gateway")
 class Doors:
     """Both doors on one port. What is on the way of every message is looked for first; the rest is routes."""
 
-    def __init__(self, soap: SoapDoor, json: JsonDoor, others: Starlette) -> None:
-        self._soap, self._json, self._others = soap, json, others
+    def __init__(self, gate: Gate, soap: SoapDoor, json: JsonDoor, others: Starlette) -> None:
+        self._gate, self._soap, self._json, self._others = gate, soap, json, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, kind = scope.get("path", ""), scope["type"]
-        if path == "/soap" or path.startswith("/soap/"):
+        if self._gate.soap(scope) is not None:
             await self._soap(scope, receive, send)
-        elif kind == "websocket" and path.startswith("/ocpp/"):
+        elif self._gate.json(scope) is None:
+            await self._others(scope, receive, send)
+        elif scope["type"] == "websocket":
             await self._json(scope, receive, send)
         else:
-            await self._others(scope, receive, send)
+            await refuse_http(scope, receive, send)
 
 
 class Gateway:
@@ -78,10 +85,19 @@ class Gateway:
         self._message_log = MessageLog(config.log, later=_a_moment_later)
         self.router = Router(config, self.roster, self.ids)
         self.backends: dict[str, OcppjBackend | EmbeddedBackend] = {}
-        self.soap_calls = SoapCalls(config, self.tap, self.ids)
+        self.terms = Terms(config, self.roster)
+        self.transactions = Transactions(self.router.up, self.state, config.transactions.remember)
+        self.admission = Admission(config.admission)
+        self.gate = Gate(config, self.admission)
+        self.room = Room(config.bounds.connections, config.bounds.source_connections, config.server.trusted_proxies)
+        self.certificates = Certificates(config.tls) if config.tls.cert_file else None
+        self.soap_calls = SoapCalls(config, self.tap, self.ids, self.terms)
         limits = Limits(malformed=config.server.malformed_limit)
-        self.json_door = JsonDoor(self, self.tap, self.ids, limits)
-        self.soap_door = SoapDoor(self.router.up, self.roster, self.tap, self.ids, config.server)
+        settle = self.transactions.settle
+        self.json_door = JsonDoor(self, self.tap, self.ids, limits, self.gate, self.terms, settle)
+        self.soap_door = SoapDoor(
+            self.transactions, self.roster, self.tap, self.ids, config.server, self.gate, self.terms, settle
+        )
         self.garbage = Garbage()
         self._servers: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,7 +131,7 @@ class Gateway:
 
     async def exchange(self, call: Call) -> Answer:
         """Answer a JSON charger's call."""
-        return await self.router.up(call)
+        return await self.transactions(call)
 
     async def command(self, backend: str, call: Call) -> Answer:
         """Make a backend's call to a charger."""
@@ -131,9 +147,11 @@ class Gateway:
     # --- life
 
     async def start(self) -> None:
-        """Open everything, doors last. Raises StateError or OSError."""
+        """Open everything, doors last. Raises ConfigError, StateError or OSError."""
+        await self.admission.start()
         await asyncio.to_thread(self.state.open)
         known = await asyncio.to_thread(self.state.load)
+        await self.transactions.open()
         if self.config.traffic.enabled:
             self.traffic.open()
         await self._open_backends()
@@ -155,6 +173,7 @@ class Gateway:
         over = loop.time() + drain
         for server in self._servers:
             server.refuse()
+        self.gate.close()
         for task in self._announcing:
             task.cancel()
         await asyncio.gather(*self._tasks)  # not cancelled: a thread that saves cannot be
@@ -167,6 +186,8 @@ class Gateway:
         await asyncio.gather(*(backend.close(left) for backend in self.backends.values()))
         await asyncio.gather(*doors)
         await self.soap_calls.close()
+        await self.transactions.close()
+        await self.admission.refresh()
         for _ in range(len(self.roster) // AT_ONCE + 1):
             await self._save()
         await asyncio.to_thread(self.state.close)
@@ -225,12 +246,8 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         config = self.config
-        others = [
-            Route("/ocpp/{identity:path}", refuse_http, methods=_METHODS),
-            Route("/{rest:path}", _elsewhere, methods=_METHODS),
-            WebSocketRoute("/{rest:path}", refuse_socket),
-        ]
-        doors = Doors(self.soap_door, self.json_door, Starlette(routes=others))
+        others = [Route("/{rest:path}", _elsewhere, methods=_METHODS), WebSocketRoute("/{rest:path}", refuse_socket)]
+        doors = Doors(self.gate, self.soap_door, self.json_door, Starlette(routes=others))
         admin = admin_app(
             config=config,
             roster=self.roster,
@@ -240,23 +257,26 @@ class Gateway:
             metrics=self.metrics.text,
             follow=self._follow,
         )
-        self._servers = [
-            Listener(
-                doors,
-                config.server.host,
-                config.server.port,
-                (config.server.ping_interval, config.server.ping_timeout),
-                config.server.body_limit,
-            ),
-            Listener(admin, config.admin.host, config.admin.port),
-        ]
+        self._servers = [*self._listeners(doors), Listener(admin, config.admin.host, config.admin.port)]
         for server in self._servers:
             await server.start()
         if config.server.host not in _ANYWHERE or config.server.public_url:
-            self.soap_calls.sender = f"{self.url}/soap"
+            # A path with a token in it is nobody else's to know.
+            path = next((path for path in config.server.soap_paths if "{" not in path), "")
+            self.soap_calls.sender = self.url + path
         else:
             reason = "server.host is no address that chargers can reach: set server.public_url to tell them one"
             logger.warning("gateway.nameless", reason=reason)
+
+    def _listeners(self, doors: Doors) -> Iterator[Listener]:
+        """One port for chargers, or two: in plain and encrypted."""
+        server, tls = self.config.server, self.config.tls
+        ping = (server.ping_interval, server.ping_timeout)
+        if server.plain:
+            yield Listener(doors, server.host, server.port, ping, server.body_limit, room=self.room)
+        if self.certificates is not None:
+            found = self.certificates
+            yield Listener(doors, server.host, tls.port, ping, server.body_limit, room=self.room, contexts=lambda: found.context)
 
     @property
     def url(self) -> str:
@@ -266,8 +286,12 @@ class Gateway:
     @property
     def ports(self) -> tuple[int, int]:
         """The ports that the doors and the admin door really have."""
-        first, second = (server.port for server in self._servers)
-        return first, second
+        return self._servers[0].port, self._servers[-1].port
+
+    @property
+    def tls_port(self) -> int:
+        """The port of the encrypted doors; 0 where there are none."""
+        return self._servers[-2].port if self.certificates else 0
 
     async def _follow(self) -> bool:
         await asyncio.sleep(FOLLOW)
@@ -275,6 +299,8 @@ class Gateway:
 
     def _not_ready(self) -> list[str]:
         reasons = ["stopping"] if self.stopping else []
+        if self.transactions.fault:
+            reasons.append(f"state: {self.transactions.fault}")
         if self.config.traffic.enabled and self.traffic.fault:
             reasons.append(f"traffic log: {self.traffic.fault}")
         if self._saving:
@@ -294,6 +320,9 @@ class Gateway:
             self.roster.sweep()
             self.garbage.tick()
             await self._save()
+            await self.admission.refresh()
+            if self.certificates is not None:
+                await asyncio.to_thread(self.certificates.reload_if_changed)
 
     async def _over(self, seconds: float) -> bool:
         """Whether the gateway stops within so many seconds."""
@@ -322,6 +351,9 @@ class Gateway:
             "ocpp_gateway_backend_sessions": {(b.name, str(s)): n for b in proper for s, n in b.states().items()},
             "ocpp_gateway_backend_queue": {(b.name,): b.queued() for b in proper},
             "ocpp_gateway_listener_dropped_total": {(b.name,): b.dropped for b in proper},
+            "ocpp_gateway_connections": {(): self.room.taken},
+            "ocpp_gateway_connections_refused_total": {(): self.room.refused},
+            "ocpp_gateway_tls_handshakes_failed_total": {(): sum(server.failed_handshakes for server in self._servers)},
             "ocpp_gateway_traffic_queue": {(): self.traffic.depth},
             "ocpp_gateway_traffic_shed_total": {(): self.traffic.shed},
         }
@@ -348,6 +380,22 @@ def run(config: Config, path: Path | None = None) -> int:
         return 1
 
 
+def _make_room(config: Config) -> None:
+    """Let the process have the open files that so many chargers need, each with a connection to a backend."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    needed = 2 * config.bounds.connections + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        logger.warning("gateway.few_files", allowed=allowed, needed=needed, reason="bounds.connections asks for more open files")
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
@@ -365,6 +413,7 @@ async def _serve(config: Config, path: Path | None) -> int:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(gateway.stop)
         await gateway.start()
+        _make_room(config)
         _greet(gateway, path)
         await stop.wait()
         logger.info("gateway.stopping", drain=f"{config.server.drain:g} s")
@@ -376,9 +425,9 @@ def _greet(gateway: Gateway, path: Path | None) -> None:
     config = gateway.config
     logger.info("gateway.started", configuration=str(path or "embedded defaults"), backends=", ".join(gateway.backends))
     admin_port = gateway.ports[1]
-    url = gateway.url
-    socket_url = url.replace("http", "ws", 1)
+    soap = gateway.url + config.server.soap_paths[0]
+    json = gateway.url.replace("http", "ws", 1) + config.server.json_paths[0].replace("{", "<").replace("}", ">")
     admin = Server(host=config.admin.host, port=admin_port).url
     command = sys.argv[0] if sys.argv[0].endswith("ocpp-gateway") else "ocpp-gateway"
-    sys.stdout.write(GREETING.format(url=url, socket=socket_url, admin=admin, command=command))
+    sys.stdout.write(GREETING.format(soap=soap, json=json, admin=admin, command=command))
     sys.stdout.flush()

@@ -12,8 +12,10 @@ import typer
 
 from gateway.commands import call
 from gateway.config import Config, ConfigError, found, load
+from gateway.terms import rows
 from gateway.traffic import terminal
 from translations.errors import OcppError
+from translations.manners import Quirk
 from translations.messages import Side
 from translations.translate import TARGETS, Wish, line, remark, translate
 
@@ -73,13 +75,20 @@ def translate_command(
     explain: Annotated[bool, typer.Option("--explain", help="Print each remark to stderr, a JSON object a line.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what would need a repair.")] = False,
     lines: Annotated[bool, typer.Option("--lines", help="Bulk: a JSON object a line in, one a line out.")] = False,
+    maker: Annotated[str, typer.Option(help="The charger's chargePointVendor, for quirks of its maker.")] = "",
+    model: Annotated[str, typer.Option(help="Its chargePointModel.")] = "",
+    firmware: Annotated[str, typer.Option(help="Its firmwareVersion.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A configuration whose rows [[quirks]] count, before those known.")
+    ] = None,
 ) -> None:
     """Translate one message: a SOAP envelope to an OCPP-J frame, or a frame to an envelope."""
+    quirks = rows(_config(config)) if config else ()
     if lines:
-        _lines(file)
+        _lines(file, quirks)
         return
     data = _read(file)
-    wish = Wish(to, action, identity, side, strict, _now())
+    wish = Wish(to, action, identity, maker, model, firmware, side, strict, _now(), quirks)
     _require_options(data, wish)
     try:
         done = translate(data, wish)
@@ -113,11 +122,11 @@ def _require_options(data: bytes, wish: Wish) -> None:
         _fail("--action: expected the action that the result answers, got none", 2)
 
 
-def _lines(file: Path | None) -> None:
+def _lines(file: Path | None, quirks: tuple[Quirk, ...]) -> None:
     out = sys.stdout.buffer
     with _opened(file) as source:
         for text in _bounded(source):
-            out.write(line(text, _now()) + b"\n")
+            out.write(line(text, _now(), quirks) + b"\n")
             out.flush()
 
 

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gateway.tls import tls
+from gateway.known import complaint
+from gateway.tls import faults, tls
 
 if TYPE_CHECKING:
     from gateway.config import Backend, Config, Ocppj
@@ -156,6 +157,47 @@ def _ports(config: "Config") -> Found:
         yield ("admin", "port"), "expected another port than server.port"
 
 
+def _tls(config: "Config") -> Found:
+    tls = config.tls
+    if bool(tls.cert_file) != bool(tls.key_file):
+        yield ("tls", "cert_file"), "expected cert_file and key_file together"
+    if tls.client_ca_file and not tls.cert_file:
+        yield ("tls", "client_ca_file"), "expected cert_file too: client certificates are asked for on the encrypted port only"
+    if not config.server.plain and not tls.cert_file:
+        yield ("server", "plain"), "expected true, or tls.cert_file: chargers need a port"
+    if tls.cert_file and tls.port and tls.port in (config.admin.port, config.server.port if config.server.plain else 0):
+        yield ("tls", "port"), "expected another port than server.port and admin.port"
+
+
+def _admission(config: "Config") -> Found:
+    admission = config.admission
+    if admission.mode == "known" and not admission.known and not admission.file:
+        yield ("admission", "mode"), "expected known or file to say who is known"
+    if admission.mode == "learn" and not admission.file:
+        yield ("admission", "mode"), "expected file, into which those who are learnt are written"
+
+
+def _admission_file(config: "Config") -> Found:
+    admission = config.admission
+    if admission.file and (what := complaint(admission.file, may_be_absent=admission.mode == "learn")):
+        yield ("admission", "file"), what
+
+
+def _quirks(config: "Config") -> Found:
+    for i, quirk in enumerate(config.quirks):
+        if quirk.name in {other.name for other in config.quirks[:i]}:
+            yield ("quirks", i, "name"), f"expected another name, {quirk.name} is taken"
+        if quirk.prefixes and (len(set(quirk.prefixes)) < 3 or any(p.lower().startswith("xml") for p in quirk.prefixes)):
+            yield ("quirks", i, "prefixes"), "expected three different prefixes, none of which starts with xml"
+
+
+def _tls_files(config: "Config") -> Found:
+    missing = [(key, what) for key in ("cert_file", "key_file", "client_ca_file") if (what := _missing(getattr(config.tls, key)))]
+    found = missing or (list(faults(config.tls)) if config.tls.cert_file and config.tls.key_file else [])
+    for key, what in found:
+        yield ("tls", key), what
+
+
 def _admin_secrets(config: "Config") -> Found:
     for key in ("token_env", "token_file"):
         if what := _missing(getattr(config.admin, key)):
@@ -202,8 +244,13 @@ _CHECKS: _Checks = (
     (frozenset({"routes", "backends"}), _routes),
     (frozenset({"admin"}), _guard),
     (frozenset({"server", "admin"}), _ports),
+    (frozenset({"server", "admin", "tls"}), _tls),
+    (frozenset({"admission"}), _admission),
+    (frozenset({"quirks"}), _quirks),
 )
 _FILES: _Checks = (
+    (frozenset({"admission"}), _admission_file),
+    (frozenset({"tls"}), _tls_files),
     (frozenset({"admin"}), _admin_secrets),
     (frozenset({"backends"}), _backend_secrets),
 )

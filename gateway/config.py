@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from gateway.complaints import NO_SUCH_KEY, Complaint, cross_checks, unknown_variables, wish
+from translations.manners import known_zone
 
 DEFAULT_FILE = Path("gateway.toml")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -76,12 +77,60 @@ def _path(value: object) -> object:
     return value
 
 
+def _soap_path(value: object) -> object:
+    return _template(value, {"identity", "tenant", "token"}, set())
+
+
+def _json_path(value: object) -> object:
+    return _template(value, {"identity", "tenant", "token"}, {"identity"})
+
+
+def _template(value: object, known: set[str], needed: set[str]) -> object:
+    """A path whose parts are text or one placeholder each."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        return _path(value)
+    names = [part[1:-1] for part in value.split("/") if part[:1] == "{" and part[-1:] == "}"]
+    odd = [part for part in value.split("/") if ("{" in part or "}" in part) and part[1:-1] not in known]
+    if odd or len(set(names)) != len(names):
+        raise ValueError(
+            f"expected each of {', '.join(sorted(f'{{{name}}}' for name in known))} once, as a whole part of the path"
+        )
+    if missing := needed - set(names):
+        raise ValueError(f"expected {{{min(missing)}}} as a part of the path")
+    return value
+
+
+def _zone(value: object) -> object:
+    if isinstance(value, str) and not known_zone(value):
+        raise ValueError('expected a time zone like "Europe/Paris" or "+02:00"')
+    return value
+
+
+def _callback_url(value: object) -> object:
+    _web_url(value.replace("{source}", "source").replace("{identity}", "identity") if isinstance(value, str) else value)
+    return value
+
+
+def _action_form(value: object) -> object:
+    if isinstance(value, str) and ("{action}" not in value or set(re.findall(r"[{](.*?)[}]", value)) - _ACTION_PARTS):
+        raise ValueError("expected {action}, and besides it only {namespace} and {service}")
+    return value
+
+
+_ACTION_PARTS = {"action", "namespace", "service"}
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 WebUrl = Annotated[str, BeforeValidator(_web_url)]
 SocketUrl = Annotated[str, BeforeValidator(_socket_url)]
 Host = Annotated[str, Field(min_length=1)]
 UrlPath = Annotated[str, BeforeValidator(_path)]
+SoapPath = Annotated[str, BeforeValidator(_soap_path)]
+JsonPath = Annotated[str, BeforeValidator(_json_path)]
+Zone = Annotated[str, BeforeValidator(_zone)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # messages per second
+Burst = Annotated[int, Field(gt=0)]
+Header = Literal["chargeBoxIdentity", "Action", "MessageID", "RelatesTo", "From", "ReplyTo", "To"]
+Prefix = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,20}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]  # of our own; 0: any free one
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
 
@@ -103,12 +152,52 @@ class Server(Section):
     ping_timeout: Seconds = 30
     malformed_limit: Annotated[int, Field(gt=0)] = 20
     drain: Seconds = 10
+    soap_paths: Annotated[tuple[SoapPath, ...], Field(min_length=1)] = ("/soap",)
+    json_paths: Annotated[tuple[JsonPath, ...], Field(min_length=1)] = ("/ocpp/{identity}",)
+    plain: bool = True
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
 
     @property
     def url(self) -> str:
         """What chargers are told to reach us by, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+
+class Tls(Section):
+    """A second port for chargers, encrypted; there is one as soon as there is a certificate."""
+
+    port: Port = 9443
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+    client_certificates: Literal["optional", "required"] = "optional"
+
+
+class Admission(Section):
+    """Who may come, and what shows that it is who it says."""
+
+    mode: Literal["open", "known", "learn"] = "open"
+    known: tuple[str, ...] = ()
+    file: Path | None = None
+    slow_down: Seconds = 5
+
+
+class Bounds(Section):
+    """How much one charger, one source, and all of them together may ask for."""
+
+    connections: Annotated[int, Field(gt=0)] = 20_000
+    source_connections: Annotated[int, Field(gt=0)] | None = None
+    charger_rate: Rate | None = None
+    charger_burst: Burst = 100
+    source_rate: Rate | None = None
+    source_burst: Burst = 1000
+
+
+class Transactions(Section):
+    """What is done for messages that carry money."""
+
+    remember: Seconds = 86400
 
 
 class Admin(Section):
@@ -167,6 +256,37 @@ class Charger(Section):
     callback_port: PeerPort | None = None
 
 
+class MeterDefaults(Section):
+    """What a meter value means that comes without measurand and unit."""
+
+    context: str | None = None
+    format: str | None = None
+    measurand: str | None = None
+    phase: str | None = None
+    location: str | None = None
+    unit: str | None = None
+
+
+class Quirk(Section):
+    """How chargers talk that are of a maker, a model, a firmware or an identity; the first row that sets a key wins."""
+
+    name: str
+    maker: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    identity: str | None = None
+    version: Literal["1.2", "1.5", "1.6"] | None = None
+    zone: Zone | None = None
+    meter: MeterDefaults | None = None
+    prefixes: tuple[Prefix, Prefix, Prefix] | None = None
+    must_understand: tuple[Header, ...] | None = None
+    action: Annotated[str, BeforeValidator(_action_form)] | None = None
+    content_type_action: bool | None = None
+    date: Literal["as-given", "seconds", "milliseconds"] | None = None
+    callback_url: Annotated[str, BeforeValidator(_callback_url)] | None = None
+    subprotocol: Literal["ocpp1.2", "ocpp1.5", "ocpp1.6"] | None = None
+
+
 class Embedded(Section):
     """A small accept-all JSON CSMS inside the gateway, reached over a real WebSocket."""
 
@@ -207,6 +327,7 @@ class Route(Section):
     chargers: str = "*"
     answer: tuple[str, ...] = Field(min_length=1)
     listen: tuple[str, ...] = ()
+    validation: Literal["repair", "strict", "off"] = "repair"
 
 
 class Config(BaseSettings):
@@ -221,13 +342,18 @@ class Config(BaseSettings):
     )
 
     server: Server = Server()
+    tls: Tls = Tls()
+    admission: Admission = Admission()
+    bounds: Bounds = Bounds()
     admin: Admin = Admin()
     callbacks: Callbacks = Callbacks()
     presence: Presence = Presence()
+    transactions: Transactions = Transactions()
     state: State = State()
     traffic: Traffic = Traffic()
     log: Log = Log()
     chargers: tuple[Charger, ...] = ()
+    quirks: tuple[Quirk, ...] = ()
     backends: tuple[Backend, ...] = (Embedded(kind="embedded", name="embedded"),)
     routes: tuple[Route, ...] = ()
 

@@ -1,13 +1,13 @@
 """What `serve` prints: where to point chargers, and a charger to try it with."""
 
 GREETING = """
-  SOAP chargers (OCPP 1.2, 1.5, 1.6)   {url}/soap
-  JSON chargers (OCPP 1.6)             {socket}/ocpp/<identity>
+  SOAP chargers (OCPP 1.2, 1.5, 1.6)   {soap}
+  JSON chargers (OCPP 1.6, 1.5, 1.2)   {json}
   inspector, API, metrics              {admin}
 
   Be a SOAP charger that boots:
 
-curl -sS {url}/soap -H 'Content-Type: application/soap+xml' --data-binary \\
+curl -sS {soap} -H 'Content-Type: application/soap+xml' --data-binary \\
 '<s:Envelope
   xmlns:s="http://www.w3.org/2003/05/soap-envelope"
   xmlns:a="http://www.w3.org/2005/08/addressing">

@@ -84,6 +84,7 @@ class Charger:
     last_seen: float = 0.0
     peer: str = ""
     callback: str = ""
+    spelt: str = ""  # what a SOAP charger calls itself, where its path says that it is somebody else
     boot: Payload | None = None
     registration: Registration = Registration.UNKNOWN
     interval: int = 0
@@ -116,8 +117,11 @@ class Roster:
         """Have arrivals and departures told."""
         self._watchers.append(watcher)
 
-    def heard(self, identity: str, version: Version, peer: str, callback: str, manner: soap.Manner = soap.USUAL) -> Charger:
-        """A SOAP charger said something. `callback` is the address it can be called at, empty where it told none.
+    def heard(
+        self, identity: str, version: Version, peer: str, callback: str, manner: soap.Manner = soap.USUAL, spelt: str = ""
+    ) -> Charger:
+        """A SOAP charger said something. `callback` is the address it can be called at, empty where it told none; `spelt` is
+        what it calls itself.
 
         Raises InternalError where there are too many chargers.
         """
@@ -128,7 +132,7 @@ class Roster:
             return charger  # whoever posts under the name of a connected charger does not move it
         charger.wire, charger.version, charger.peer = "soap", version, peer
         charger.callback = callback or charger.callback
-        charger.manner = manner
+        charger.manner, charger.spelt = manner, spelt
         if charger.state is State.GONE:
             self._happen(charger, Event.HEARD)
         return charger
@@ -214,7 +218,8 @@ class Roster:
 def seconds(interval: Any) -> int:
     """The heartbeat interval that a backend told, also as `300.0` or `"300"`; 0 where it told none."""
     try:
-        seconds = int(Decimal(interval)) if isinstance(interval, int | str | Decimal) else 0
+        seconds = Decimal(interval) if isinstance(interval, int | str | Decimal) else Decimal(0)
     except (ArithmeticError, ValueError):
         return 0
-    return seconds if 0 <= seconds < 2**31 else 0
+    # Compared first: to make an integer of 1e300000 takes seconds.
+    return int(seconds) if seconds.is_finite() and 0 <= seconds < 2**31 else 0

@@ -59,7 +59,7 @@ class Rig:
         """One request. Underlines in the names of headers stand for hyphens."""
         told = {"content_type": SOAP_TYPE} | headers
         lines = [(name.replace("_", "-").encode(), value.encode()) for name, value in told.items()]
-        scope = {"type": "http", "method": method, "query_string": query, "headers": lines, "client": PEER}
+        scope = {"type": "http", "method": method, "path": "/soap", "query_string": query, "headers": lines, "client": PEER}
         start, body = await self.asgi(scope, *messages)
         answered = {name.decode(): value.decode() for name, value in start["headers"]}
         assert int(answered["content-length"]) == len(body["body"])

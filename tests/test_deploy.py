@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from gateway import cli
-from gateway.config import Charger, Config, Embedded, Ocppj, Route, load
+from gateway.config import Charger, Config, Embedded, Ocppj, Quirk, Route, load
 from translations import deltas
 from translations.errors import FAULTS, STATUSES, WIRES
 from translations.messages import Side, Version
@@ -35,6 +35,7 @@ PAGES = sorted(
 # What the tables of the file stand for; the single sections are found in Config itself.
 ROWS: dict[str, type[BaseModel]] = {
     "[[chargers]]": Charger,
+    "[[quirks]]": Quirk,
     'kind = "ocppj"': Ocppj,
     'kind = "embedded"': Embedded,
     "[[routes]]": Route,
@@ -42,7 +43,7 @@ ROWS: dict[str, type[BaseModel]] = {
 MODELS: dict[str, type[BaseModel]] = {
     f"[{name}]": type(field.default) for name, field in Config.model_fields.items() if isinstance(field.default, BaseModel)
 } | ROWS
-EXAMPLES = {"chargers", "backends", "routes"}  # rows that the defaults do not have
+EXAMPLES = {"chargers", "quirks", "backends", "routes"}  # rows that the defaults do not have
 
 every_model = pytest.mark.parametrize("heading", MODELS)
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -60,7 +61,7 @@ def written(text: str) -> dict[str, Any]:
     values = tomllib.loads(text)
     tables = {f"[{name}]": table for name, table in values.items() if isinstance(table, dict)}
     tables |= {f'kind = "{backend["kind"]}"': backend for backend in values["backends"]}
-    return tables | {f"[[{name}]]": values[name][0] for name in ("chargers", "routes")}
+    return tables | {f"[[{name}]]": values[name][0] for name in ("chargers", "quirks", "routes")}
 
 
 def switched_on() -> str:
@@ -89,7 +90,7 @@ def test_every_key_is_in_the_example(heading: str) -> None:
 def test_keys_without_a_default_are_switched_off_in_the_example(heading: str) -> None:
     table = written(EXAMPLE.read_text("utf-8"))[heading]
     without = {name for name, field in keys(MODELS[heading]) if not field.is_required() and field.default is None}
-    expected = without if heading != "[[chargers]]" else set()  # a row of examples
+    expected = without if heading not in ("[[chargers]]", "[[quirks]]") else set()  # a row of examples
     assert without - set(table) == expected
 
 

@@ -5,7 +5,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from starlette.types import Scope
@@ -51,6 +51,14 @@ def _usable(written: str, source: str) -> str:
         return ""
     # The path is kept to the letter: some chargers listen on one only.
     return parts._replace(netloc=f"{source}:{port}").geturl()
+
+
+def made_address(template: str, peer: str, identity: str) -> str:
+    """A configured address with `{source}`, the host of the charger's last request, and `{identity}` filled in."""
+    source = peer.rpartition(":")[0]
+    if not template or ("{source}" in template and not source):
+        return ""
+    return template.replace("{source}", source).replace("{identity}", quote(identity, safe=""))
 
 
 def source_address(peer: str, port: int, path: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.types import Receive
 
+MEMBERS = 100
+
 
 class BodyError(Exception):
     """A body that is not taken; `status` is the HTTP status that says so."""
@@ -75,6 +77,8 @@ def _inflate(data: bytes, window: int, limit: int) -> bytes:
     parts: list[bytes] = []
     size, rest = 0, data
     while rest or not parts:
+        if len(parts) > MEMBERS:  # each is a look at all that follow
+            raise BodyError(413, f"expected at most {MEMBERS} members in a compressed body", data)
         stream = zlib.decompressobj(window)
         parts.append(stream.decompress(rest, limit + 1 - size))
         size += len(parts[-1])

@@ -4,13 +4,13 @@ import asyncio
 import ipaddress
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from gateway.chargers.address import AllowedResolver, NotAllowed, allowed, source_address
+from gateway.chargers.address import AllowedResolver, NotAllowed, allowed, made_address, source_address
 from gateway.chargers.body import BodyError, unpack
 from gateway.config import Config
 from gateway.exchange import Ids
@@ -26,10 +26,10 @@ _HEADERS: Mapping[str, str] = {"Connection": "close", "Accept-Encoding": "identi
 
 
 class SoapCalls:
-    """The HTTP client for all SOAP chargers. `adopt` gives a charger its link."""
+    """The HTTP client for all SOAP chargers. `adopt` gives a charger its link; `terms` says how each talks."""
 
-    def __init__(self, config: Config, tap: Tap, ids: Ids) -> None:
-        self._config, self._tap, self._ids = config, tap, ids
+    def __init__(self, config: Config, tap: Tap, ids: Ids, terms: Callable[[str, str], soap.Manner] | None = None) -> None:
+        self._config, self._tap, self._ids, self._terms = config, tap, ids, terms
         self._http: aiohttp.ClientSession | None = None
         self.sender = ""  # our own address as chargers may reach it, told once the doors are open
 
@@ -47,12 +47,22 @@ class SoapCalls:
         """Configured; else what the charger last said; else where it came from, with a configured port. Raises GenericError."""
         row = self._config.charger(charger.identity)
         port = row.callback_port or self._config.callbacks.port
-        url = row.callback_url or charger.callback
+        url = (
+            row.callback_url
+            or made_address(self.manner(charger).callback_url, charger.peer, charger.identity)
+            or charger.callback
+        )
         url = url or (source_address(charger.peer, port, self._config.callbacks.path) if port else "")
         if not url:
             raise GenericError("charger unreachable: it has told no callback address, and none is configured")
         self._check(url)
         return url
+
+    def manner(self, charger: Charger) -> soap.Manner:
+        """How this charger talks, in the words in which it last did."""
+        if self._terms is None:
+            return charger.manner
+        return self._terms(charger.identity, charger.version)._replace(soap=charger.manner.soap, wsa=charger.manner.wsa)
 
     def _check(self, url: str) -> None:
         """Names are checked by the resolver; numbers never reach it.
@@ -148,17 +158,18 @@ class SoapLink:
         try:
             soap.find_form(call.action, False, self._charger.version, Side.CHARGE_POINT)
             url = self._calls.address(self._charger)
+            manner = self._calls.manner(self._charger)
             written = soap.encode(
                 call,
                 self._charger.version,
                 Side.CHARGE_POINT,
-                identity=self._charger.identity,
+                identity=self._charger.spelt or self._charger.identity,
                 addresses=soap.Addresses(f"urn:ocpp:{call.id}", "", url, self._calls.sender),
-                manner=self._charger.manner,
+                manner=manner,
             )
             turn = await self._my_turn(deadline)
             try:
-                return await self._asked(call, url, written, deadline)
+                return await self._asked(call, url, written, deadline, manner)
             finally:
                 self._pass_on(turn)
         except OcppError as error:
@@ -190,7 +201,7 @@ class SoapLink:
         if not self._waiting:
             self._turn = None  # thousands of idle chargers need no lock
 
-    async def _asked(self, call: Call, url: str, written: soap.Written, deadline: float) -> Answer:
+    async def _asked(self, call: Call, url: str, written: soap.Written, deadline: float, manner: soap.Manner) -> Answer:
         calls, charger = self._calls, self._charger
         frame = [2, call.id, call.action, call.payload]
         calls.record(
@@ -209,8 +220,8 @@ class SoapLink:
         envelope = soap.Envelope()
         try:
             left = max(deadline - asyncio.get_running_loop().time(), 0.05)
-            status, kind, body = await calls.post(url, _headers(call.action, charger.manner), written.body, left)
-            envelope, answer = _answer(call, status, kind, body)
+            status, kind, body = await calls.post(url, _headers(call.action, manner), written.body, left)
+            envelope, answer = _answer(call, status, kind, body, manner)
         except OcppError as error:
             answer = error.as_error(call.id, call.action)
         self._record(call, url, answer, envelope, body, time.perf_counter() - started)
@@ -243,10 +254,10 @@ def _headers(action: str, manner: soap.Manner) -> dict[str, str]:
     kind = soap.CONTENT_TYPES[manner.soap]
     if manner.soap == soap.SOAP11:  # SOAP 1.1, 6.1.1
         return {"Content-Type": kind, "SOAPAction": f'"/{action}"'}
-    return {"Content-Type": f'{kind}; action="/{action}"'}
+    return {"Content-Type": f'{kind}; action="/{action}"' if manner.content_type_action else kind}
 
 
-def _answer(call: Call, status: int, kind: str, body: bytes) -> tuple[soap.Envelope, Answer]:
+def _answer(call: Call, status: int, kind: str, body: bytes, manner: soap.Manner) -> tuple[soap.Envelope, Answer]:
     """What the charger's response says. Raises OcppError for what is no answer."""
     if body.lstrip(_BEFORE)[:1] != b"<" or b"<html" in body[:1000].lower() or b"<!DOCTYPE" in body[:1000]:
         raise _no_envelope(status, kind, body)
@@ -257,7 +268,7 @@ def _answer(call: Call, status: int, kind: str, body: bytes) -> tuple[soap.Envel
             raise _no_envelope(status, kind, body) from None
         raise GenericError(error.text, {"transport": "soap", "httpStatus": status}) from None
     try:
-        message = soap.read(envelope)
+        message = soap.read(envelope, "", manner)
     except OcppError as error:
         text = f"the charger's answer is not valid: {error.text}"
         raise InternalError(text, {"transport": "soap", "httpStatus": status}) from None

@@ -5,23 +5,27 @@ answer; both directions are recorded.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.admission import Refusal
 from gateway.chargers.address import callback_address, peer_of
 from gateway.chargers.body import BodyError, read_body, unpack
 from gateway.chargers.refusal import refuse_handshake
 from gateway.config import Server
 from gateway.exchange import Exchange, Ids
+from gateway.gate import BUSY, HURRIED, Gate
+from gateway.paths import Way
 from gateway.roster import Roster
 from gateway.traffic.record import CHARGER_LEG, Record, Tap
 from translations import soap
 from translations.contracts import wsdl_text
-from translations.errors import WIRES, InternalError, OcppError, ProtocolError, known_code
+from translations.errors import WIRES, InternalError, OcppError, ProtocolError, SecurityError, known_code
 from translations.messages import Answer, Call, Error, Kind, Remark, Result, Side, Version
 
 _TEXT = b"text/plain; charset=utf-8"
@@ -35,6 +39,7 @@ _SERVICES = {
 
 
 _UNREAD = soap.Envelope()
+_UNNAMED = Way()
 
 
 @dataclass(slots=True)
@@ -45,9 +50,11 @@ class _Visit:
     at: float  # unix time
     started: float
     peer: str
+    way: Way = _UNNAMED
     raw: bytes = b""
     packed: str = ""  # how the body was packed on the wire, if it was
     envelope: soap.Envelope = _UNREAD
+    terms: soap.Manner = soap.USUAL
     call: Call | None = None
 
     @property
@@ -61,15 +68,39 @@ class _Visit:
 
     @property
     def manner(self) -> soap.Manner:
-        envelope = self.envelope
-        return soap.USUAL if (envelope.soap, envelope.wsa) == soap.USUAL[:2] else soap.Manner(envelope.soap, envelope.wsa)
+        envelope, terms = self.envelope, self.terms
+        # It is answered in the words in which it spoke.
+        same = envelope.soap == terms.soap and envelope.wsa == terms.wsa
+        return terms if same else terms._replace(soap=envelope.soap, wsa=envelope.wsa)
+
+
+class NotAdmitted(SecurityError):
+    """A charger that is turned away; `status` and `headers` are the HTTP of it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.text)
+        self.status, self.headers = refusal.soap_status, refusal.headers
 
 
 class SoapDoor:
-    """ASGI endpoint for the http scope."""
+    """ASGI endpoint for the http scope.
 
-    def __init__(self, exchange: Exchange, roster: Roster, tap: Tap, ids: Ids, config: Server) -> None:
+    `gate` says who may come, `terms` how the gateway deals with a charger, `settle` what an assumed status really is.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        roster: Roster,
+        tap: Tap,
+        ids: Ids,
+        config: Server,
+        gate: Gate | None = None,
+        terms: Callable[[str, str], soap.Manner] | None = None,
+        settle: Callable[[Call], Call] | None = None,
+    ) -> None:
         self._exchange, self._roster, self._tap, self._ids, self._config = exchange, roster, tap, ids, config
+        self._gate, self._terms, self._settle = gate, terms, settle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -84,18 +115,25 @@ class SoapDoor:
     # --- POST
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit = _Visit(self._ids(), time.time(), time.perf_counter(), peer_of(scope))
+        gate = self._gate
+        peer = gate.source(scope) if gate else peer_of(scope)
+        visit = _Visit(self._ids(), time.time(), time.perf_counter(), peer)
+        extra: list[tuple[bytes, bytes]] = []
         try:
+            self._not_busy(scope)
             await self._read(visit, scope, receive)
             answer = await self._answered(visit)
             status, written = self._written(visit, answer)
         except BodyError as error:
             visit.raw = visit.raw or error.data
             status, written = error.status, self._refused(visit, ProtocolError(error.text))
+        except NotAdmitted as error:
+            status, written, extra = error.status, self._refused(visit, error), error.headers
         except OcppError as error:
             status, written = WIRES[error.code].status, self._refused(visit, error)
         content_type = soap.CONTENT_TYPES[visit.envelope.soap].encode()
-        extra = [(b"connection", b"close")] if status in (408, 413) else []
+        if status in (408, 413, 429):
+            extra = [*extra, (b"connection", b"close")]
         await _reply(send, status, content_type, written.body, extra)
 
     async def _read(self, visit: _Visit, scope: Scope, receive: Receive) -> None:
@@ -125,25 +163,49 @@ class SoapDoor:
             raise
         if odd:
             visit.envelope = visit.envelope._replace(remarks=(*odd, *visit.envelope.remarks))
+        await self._admit(visit, scope)
         self._understand(visit)
+
+    def _not_busy(self, scope: Scope) -> None:
+        if self._gate is not None and self._gate.busy(scope):
+            raise NotAdmitted(BUSY)
+
+    async def _admit(self, visit: _Visit, scope: Scope) -> None:
+        """Find out who it is, and whether it may come. Raises NotAdmitted, or ProtocolError for who is nobody."""
+        gate = self._gate
+        if gate is not None:
+            visit.way = gate.soap(scope) or _UNNAMED
+        identity = visit.way.identity or visit.envelope.identity
+        if not identity:
+            raise ProtocolError("expected the header chargeBoxIdentity, found none")
+        if not identity.isprintable() or len(identity) > 255 or identity in (".", ".."):
+            raise ProtocolError("expected a chargeBoxIdentity of at most 255 printable characters that can stand in a path")
+        if gate is not None:
+            if refusal := await gate.admit(scope, visit.way, identity):
+                raise NotAdmitted(refusal)
+            if not await gate.pace(identity, self._config.answer_timeout):
+                raise NotAdmitted(HURRIED)
 
     def _understand(self, visit: _Visit) -> None:
         envelope = visit.envelope
-        message = soap.read(envelope, _stamp(int(visit.at)))
+        identity = visit.way.identity or envelope.identity
+        if self._terms is not None:
+            visit.terms = self._terms(identity, envelope.version or "")
+        message = soap.read(envelope, _stamp(int(visit.at)), visit.terms)
         if not isinstance(message, Call):
             raise ProtocolError("expected a request, got a response or a fault")
         if message.side is not Side.CENTRAL_SYSTEM:
             raise soap.not_here(message.action, Side.CENTRAL_SYSTEM)
-        if not envelope.identity:
-            raise ProtocolError("expected the header chargeBoxIdentity, found none")
-        if not envelope.identity.isprintable() or len(envelope.identity) > 255 or envelope.identity in (".", ".."):
-            raise ProtocolError("expected a chargeBoxIdentity of at most 255 printable characters that can stand in a path")
         assert envelope.version is not None
         callback = callback_address(envelope.sender, envelope.reply_to, visit.peer.rpartition(":")[0])
-        charger = self._roster.heard(envelope.identity, envelope.version, visit.peer, callback, visit.manner)
-        visit.call = Call(message.action, message.payload, visit.exchange, charger.identity, message.side, message.remarks)
-        frame = [2, visit.exchange, message.action, message.payload]
-        self._record(visit, "call", canonical=frame, remarks=message.remarks, note=visit.packed)
+        charger = self._roster.heard(identity, envelope.version, visit.peer, callback, visit.manner, envelope.identity)
+        remarks = message.remarks
+        if envelope.identity and envelope.identity.casefold() != identity.casefold():
+            remarks += (Remark(Kind.CHANGED, "chargeBoxIdentity", "the identity is that of the path", "doors.identity"),)
+        call = Call(message.action, message.payload, visit.exchange, charger.identity, message.side, remarks)
+        visit.call = self._settle(call) if self._settle else call
+        frame = [2, visit.exchange, message.action, visit.call.payload]
+        self._record(visit, "call", canonical=frame, remarks=visit.call.remarks, note=visit.packed)
 
     async def _answered(self, visit: _Visit) -> Answer:
         call = visit.call
@@ -204,7 +266,7 @@ class SoapDoor:
             Record(
                 at=time.time(),
                 exchange=visit.exchange,
-                charger=visit.call.identity if visit.call else envelope.identity,
+                charger=visit.call.identity if visit.call else visit.way.identity or envelope.identity,
                 leg=CHARGER_LEG,
                 direction=direction,
                 wire="soap",
@@ -246,10 +308,11 @@ class SoapDoor:
         await _reply(send, 200, b"text/xml; charset=utf-8", document)
 
     def _address(self, scope: Scope) -> str:
-        if self._config.public_url:
-            return self._config.url + "/soap"
+        path = quote(scope["path"])
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        return f"http://{host}/soap" if host and host.isprintable() else self._config.url + "/soap"
+        if self._config.public_url or not host or not host.isprintable():
+            return self._config.url + path
+        return f"{scope.get('scheme', 'http')}://{host}{path}"
 
 
 def _content_type(header: bytes) -> tuple[str, str | None]:

@@ -55,7 +55,7 @@ WRONG = {
     "a fault": Bad(envelope(f'<x:Fault xmlns:x="{SOAP12}"><x:Code><x:Value>x:Sender</x:Value></x:Code></x:Fault>')),
     "a response": Bad(envelope("<heartbeatResponse><currentTime>2024-05-01T10:00:00Z</currentTime></heartbeatResponse>")),
     "an unknown namespace": Bad(envelope(namespace="urn://Ocpp/Cs/1999/01/")),
-    "no namespace": Bad(envelope('<heartbeatRequest xmlns=""/>')),
+    "no namespace anywhere": Bad(envelope('<heartbeatRequest xmlns=""/>', identity="")),
     "an unknown operation": unsupported(envelope("<danceRequest/>")),
     "an operation of a newer version": unsupported(envelope("<dataTransferRequest/>", version="1.2")),
     "an operation of the other service": unsupported(envelope("<resetRequest><type>Hard</type></resetRequest>")),

@@ -87,7 +87,7 @@ JOURNEYS: Mapping[str, list[Step]] = {
         Step(
             "StatusNotification",
             {"connectorId": 2, "status": "Occupied", "errorCode": "Mode3Error"},
-            {"connectorId": 2, "status": "Charging", "errorCode": "EVCommunicationError"},
+            {"connectorId": 2, "status": "Finishing", "errorCode": "EVCommunicationError"},
         ),
     ],
     "1.5": [
