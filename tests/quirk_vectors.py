@@ -2,9 +2,10 @@
 
 `vectors/quirks/<quirk>-<wire>.toml` has `quirk`, the rule that repairs it, empty where nothing needs repair; `evidence`, where it
 was seen; `wire`; `before`, an envelope or a frame, `before_base64` where it is no UTF-8; and one of `after` with `action`,
-`error`, `refused` or, for what the gateway writes, `after_envelope` as XPath and value. `remarks` are complete. `who` is what is
-known of the charger, `row` an operator's own row, `answers` the action of the call that it answers, `received` the time of
-receipt, `charset` that of the transport, `headers` those of HTTP, `source` its address and `callback` where it can be called.
+`error`, `refused` or, for what the gateway writes, `after_envelope` as XPath and value, or `unwritten` where it writes nothing.
+`remarks` are complete. `who` is what is known of the charger, `row` an operator's own row, `answers` the action of the call that
+it answers, `received` the time of receipt, `charset` that of the transport, `headers` those of HTTP, `source` its address and
+`callback` where it can be called.
 """
 
 import asyncio
@@ -32,7 +33,8 @@ from translations.messages import Answer, Call, Message, Result, Side, Version
 from translations.tongue import Tongue
 
 FOLDER = Path(__file__).parent / "vectors" / "quirks"
-ENDINGS = ("after", "error", "refused", "after_envelope")
+WRITTEN = ("after_envelope", "unwritten")
+ENDINGS = ("after", "error", "refused", *WRITTEN)
 ABOUT = ("quirk", "evidence", "wire", "charset", "headers", "who", "row", "answers", "received", "source")
 FOUND = ("action", "identity", "id", "callback", "remarks")
 KEYS = {*ABOUT, *FOUND, *ENDINGS, "before", "before_base64"}
@@ -71,7 +73,7 @@ class Vector:
     @property
     def service(self) -> Side:
         """The service that the message, or the call that it answers, is addressed to."""
-        said = json.loads(self.before)[2] if "after_envelope" in self.given else ""
+        said = json.loads(self.before)[2] if any(ending in self.given for ending in WRITTEN) else ""
         commanded = (self.answers or said) in known_actions(Side.CHARGE_POINT)
         return Side.CHARGE_POINT if commanded else Side.CENTRAL_SYSTEM
 

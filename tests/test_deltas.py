@@ -60,7 +60,7 @@ def test_every_row_names_a_type_of_the_contract(version: Version) -> None:
 def test_every_renamed_or_flattened_field_exists(version: Version) -> None:
     for owner, deltas in rows(version).get("types", {}).items():
         fields = {field.name for field in all_types(version)[owner].fields}
-        for verb in ("rename", "wrap", "flatten"):
+        for verb in ("rename", "wrap", "flatten", "unwrap"):
             assert set(deltas.get(verb, {})) <= fields, owner
 
 
@@ -68,11 +68,21 @@ def test_every_renamed_or_flattened_field_exists(version: Version) -> None:
 def test_every_word_of_a_row_exists_on_its_side(version: Version) -> None:
     spoken, canonical = all_types(version), all_types(Version.V16)
     for name, deltas in rows(version)["enums"].items():
+        assert "older" not in deltas, name
         up = deltas.get("same", {}) | deltas.get("up", {}) | deltas.get("guess", {})
         assert set(up) <= set(spoken[name].values), name
         assert set(up.values()) <= set(canonical[name].values), name
         assert set(deltas.get("down", {})) <= set(canonical[name].values), name
         assert set(deltas.get("down", {}).values()) <= set(spoken[name].values), name
+
+
+def test_every_older_word_is_one_of_an_older_version() -> None:
+    canonical, old = all_types(Version.V16), [all_types(Version.V12), all_types(Version.V15)]
+    for name, deltas in rows(Version.V16)["enums"].items():
+        older = deltas.get("older", {}) | deltas.get("guess", {})
+        assert set(older) <= {word for types in old if name in types for word in types[name].values}, name
+        assert set(older.values()) <= set(canonical[name].values), name
+        assert not set(older) & set(canonical[name].values), name
 
 
 @VERSIONS
@@ -109,7 +119,8 @@ def test_every_word_of_the_wire_is_understood(version: Version) -> None:
     for shape in all_shapes(version):
         for slot in (s for s in shape.slots + shape.attributes if s.words):
             assert slot.words is not None
-            known = set(slot.words.up) | set(slot.words.up_marked)
+            older = {word for word, (_, kind) in slot.words.up_marked.items() if version is Version.V16 or kind is Kind.REPAIRED}
+            known = (set(slot.words.up) | set(slot.words.up_marked)) - older
             values = {
                 f.name: f.type.values for f in all_types(version)[shape.name].fields + all_types(version)[shape.name].attributes
             }

@@ -58,10 +58,53 @@ def test_identity_is_found_in_any_namespace_case_and_padding(header: str) -> Non
     assert opened(envelope(header)).identity == "CP 1"
 
 
-@pytest.mark.parametrize("second", ["A", " a ", ""])
+@pytest.mark.parametrize("second", ["A", " a ", "", " "])
 def test_an_identity_may_be_said_twice(second: str) -> None:
     header = f"<chargeBoxIdentity>A</chargeBoxIdentity><chargeBoxIdentity>{second}</chargeBoxIdentity>"
     assert opened(envelope(header)).identity == "A"
+
+
+@pytest.mark.parametrize("first", ["", " ", "\n\t"])
+def test_an_identity_that_is_empty_does_not_count(first: str) -> None:
+    header = f"<chargeBoxIdentity>{first}</chargeBoxIdentity><chargeBoxIdentity>A</chargeBoxIdentity>"
+    assert opened(envelope(header)).identity == "A"
+
+
+def test_space_that_is_none_of_xml_is_part_of_an_identity() -> None:
+    assert opened(envelope("<chargeBoxIdentity> A\u00a0 </chargeBoxIdentity>")).identity == "A\u00a0"
+
+
+IDENTITY = '<chargeBoxIdentity xmlns="urn://Ocpp/Cs/2012/06/">{}</chargeBoxIdentity>'
+CALL = '<authorizeRequest xmlns="urn://Ocpp/Cs/2012/06/">{}<idTag>T</idTag></authorizeRequest>'
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (IDENTITY.format("A"), IDENTITY.format("B") + CALL.format("")),
+        (IDENTITY.format("A"), CALL.format(IDENTITY.format("B"))),
+        ("", IDENTITY.format("A") + CALL.format(IDENTITY.format("B"))),
+        ("", IDENTITY.format("A") + IDENTITY.format("B") + CALL.format("")),
+        ("", CALL.format(IDENTITY.format("A") + IDENTITY.format("B"))),
+    ],
+)
+def test_two_different_identities_are_refused_wherever_they_stand(header: str, body: str) -> None:
+    assert refusal_of(envelope(header, body=body)).text == "expected one chargeBoxIdentity, found two different ones"
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (IDENTITY.format("A"), IDENTITY.format(" a ") + CALL.format("")),
+        (IDENTITY.format("A"), CALL.format(IDENTITY.format("A"))),
+        (IDENTITY.format("A"), CALL.format(IDENTITY.format(""))),
+        (IDENTITY.format("A"), CALL.format(f"<x>{IDENTITY.format('B')}</x>")),
+        ("", IDENTITY.format("A") + CALL.format("")),
+        ("", CALL.format(IDENTITY.format("A"))),
+    ],
+)
+def test_the_same_identity_may_stand_anywhere_and_another_deeper_inside(header: str, body: str) -> None:
+    assert opened(envelope(header, body=body)).identity == "A"
 
 
 def test_two_different_identities_are_refused() -> None:
@@ -209,6 +252,21 @@ def test_a_refusal_remembers_what_was_read() -> None:
     assert (refused.envelope.message_id, refused.envelope.identity) == ("7", "CP")
 
 
+def attributed(count: int, length: int) -> str:
+    """An envelope of a length whose message has so many attributes."""
+    marks = "".join(f' a{i}=""' for i in range(count))
+    return envelope(body=f'<heartbeatRequest xmlns="urn://Ocpp/Cs/2012/06/"{marks}/>').ljust(length)
+
+
+@pytest.mark.parametrize(("count", "length"), [(100, 40_000), (101, 20_000)])
+def test_attributes_are_bounded_in_long_documents_alone(count: int, length: int) -> None:
+    assert opened(attributed(count, length)).form is not None
+
+
+def test_more_attributes_than_any_message_has_are_refused() -> None:
+    assert refusal_of(attributed(101, 40_000)).text == "expected at most 100 attributes of an element"
+
+
 # --- bytes -------------------------------------------------------------------------------------------------------------
 
 NAMED = envelope("<chargeBoxIdentity>Säule</chargeBoxIdentity>")
@@ -258,7 +316,7 @@ def test_white_space_before_the_declaration_is_repaired(before: bytes) -> None:
         (NAMED.encode("latin-1"), "expected XML: "),
         (b"\xff\xfe<", "expected text in 'utf-16-le', got other bytes"),
         (b'<?xml version="1.0" encoding="ascii"?>' + NAMED.encode(), "expected text in 'ascii', got other bytes"),
-        (b'<?xml version="1.0" encoding="iso-8859-99"?><a/>', "expected text in 'iso-8859-99', got other bytes"),
+        (b'<?xml version="1.0" encoding="iso-8859-99"?>' + NAMED.encode(), "expected text in 'iso-8859-99', got other bytes"),
     ],
 )
 def test_bytes_that_are_not_in_their_encoding_are_refused(data: bytes, said: str) -> None:
@@ -270,6 +328,18 @@ def test_only_charsets_of_xml_are_decoded(name: str) -> None:
     said = f"expected UTF-8 or another charset of XML, got {name!r}"
     assert refusal_of(f'<?xml version="1.0" encoding="{name}"?>{NAMED}').text == said
     assert refusal_of(f"\n{NAMED}", name).text == said
+
+
+@pytest.mark.parametrize("name", ["nonsense", "x-user-defined", "iso-8859-99"])
+def test_a_charset_that_nobody_knows_does_no_harm_to_ascii(name: str) -> None:
+    declared = parse(f'<?xml version="1.0" encoding="{name}"?>{envelope()}'.encode())
+    assert [remark.rule for remark in declared.remarks] == ["quirks.charset"]
+    assert parse(envelope().encode(), name).form is not None
+
+
+@pytest.mark.parametrize("name", ["utf-7", "rot13", "idna"])
+def test_a_charset_in_which_ascii_means_something_else_is_refused_all_the_same(name: str) -> None:
+    assert refusal_of(f'<?xml version="1.0" encoding="{name}"?>{envelope()}').text.startswith("expected UTF-8 or another")
 
 
 @pytest.mark.parametrize("charset", ["", "a\x00b", "ü", "x" * 5000])

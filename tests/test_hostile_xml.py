@@ -74,7 +74,12 @@ METER = "<meterValuesRequest><connectorId>1</connectorId>"
 TRANSFER = "<dataTransferRequest><vendorId>V</vendorId><data>"
 TRANSFERRED = "</data></dataTransferRequest>"
 TAG = "<authorizeRequest><idTag>{}</idTag></authorizeRequest>"
+ATTRIBUTE: Callable[[int], str] = " a{:x}=''".format
 LAUGHS = "".join(f"<!ENTITY l{i + 1} '" + f"&l{i};" * 10 + "'>" for i in range(12))
+
+
+def many(unit: Callable[[int], str], count: int) -> str:
+    return "".join(map(unit, range(count)))
 
 
 def encoded(name: str, text: str, declared: bool = True) -> Make:
@@ -120,12 +125,41 @@ STRUCTURE: Mapping[str, Make] = MappingProxyType(
             lambda i: f" a{i:x}=''",
             ">1</value></meterValue></meterValuesRequest>",
         ),
+        "attributes of an idTag": lambda: said(envelope(TAG.replace(">{}", many(ATTRIBUTE, 85_000) + ">TAG1"))),
+        "attributes of a value of 1.5": lambda: said(
+            envelope(
+                METER + SAMPLE.format(f"<value{many(ATTRIBUTE, 85_000)}>1</value>") + "</meterValuesRequest>",
+                version="1.5",
+            )
+        ),
+        "attributes of a header": lambda: said(
+            envelope(HEARTBEAT, f"<chargeBoxIdentity{many(ATTRIBUTE, 85_000)}>CP-1</chargeBoxIdentity>")
+        ),
+        "attributes of undeclared prefixes": lambda: said(
+            envelope(TAG.replace(">{}", many(lambda i: f" p{i:x}:a=''", 75_000) + ">TAG1"))
+        ),
+        "attributes of an undeclared prefix": lambda: said(
+            envelope(TAG.replace(">{}", many(lambda i: f" p:a{i:x}=''", 75_000) + ">TAG1"))
+        ),
+        "attributes in a short document": lambda: said(envelope(TAG.replace(">{}", many(ATTRIBUTE, 2_900) + ">TAG1"))),
+        "attributes of many elements": filled(
+            f"{METER}<values><timestamp>2024-05-01T10:00:00Z</timestamp>",
+            f"<value{many(ATTRIBUTE, 99)}>1</value>",
+            "</values></meterValuesRequest>",
+            version="1.5",
+        ),
+        "tags, more than are let in": lambda: said(envelope(f"<heartbeatRequest>{'<a/>' * 50_001}</heartbeatRequest>")),
         "namespaces": filled("<heartbeatRequest", lambda i: f" xmlns:n{i:x}='u'", "/>"),
         "namespaces of their own": filled("<heartbeatRequest", lambda i: f" xmlns:n{i:x}='u:{i:x}'", "/>"),
         "namespaces, nested": filled("<heartbeatRequest>", lambda i: f"<a xmlns='u:{i:x}'/>", "</heartbeatRequest>"),
         "headers": headed("", "<a/>"),
         "headers that must be understood": headed("", "<a s:mustUnderstand='1'/>"),
         "identities": headed("", "<chargeBoxIdentity>CP-1</chargeBoxIdentity>"),
+        "identities in the body": lambda: said(envelope("<chargeBoxIdentity/>" * 49_900 + HEARTBEAT)),
+        "different identities in the body": lambda: said(
+            envelope(many(lambda i: f"<chargeBoxIdentity>{i}</chargeBoxIdentity>", 20_000) + HEARTBEAT)
+        ),
+        "identities in the payload": filled("<heartbeatRequest>", "<chargeBoxIdentity/>", "</heartbeatRequest>"),
         "an identity": headed("<chargeBoxIdentity>", "x", "</chargeBoxIdentity>"),
         "addresses": headed("<From xmlns='http://www.w3.org/2005/08/addressing'>", "<Address/>", "</From>"),
         "a message id": headed("<MessageID xmlns='http://www.w3.org/2005/08/addressing'>", "x", "</MessageID>"),
@@ -275,6 +309,24 @@ def test_what_has_no_place_in_an_envelope_is_refused(measuring: Meter, name: str
 
 @pytest.mark.parametrize("name", ["an integer", "an integer of zeros", "an idTag", "markup in an idTag"])
 def test_a_value_that_is_none_is_refused(measuring: Meter, name: str) -> None:
+    assert measuring.measure(name, "soap", ENVELOPES[name]()).refused
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attributes",
+        "attributes of a value",
+        "attributes of an idTag",
+        "attributes of a value of 1.5",
+        "attributes of a header",
+        "attributes of undeclared prefixes",
+        "attributes of an undeclared prefix",
+        "tags, more than are let in",
+        "different identities in the body",
+    ],
+)
+def test_more_than_any_message_has_is_refused(measuring: Meter, name: str) -> None:
     assert measuring.measure(name, "soap", ENVELOPES[name]()).refused
 
 

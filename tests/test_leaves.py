@@ -283,9 +283,10 @@ def status(word: str) -> str:
     ("word", "value", "remarks"),
     [
         ("Available", "Available", []),
-        (" Available\n", "Available", []),
+        (" Available\n", "Available", [("repaired", "status", "quirks.padding")]),
         ("AVAILABLE", "Available", [("repaired", "status", "quirks.case")]),
         ("SuspendedEV", "SuspendedEV", [("repaired", "status", "quirks.other-version")]),
+        ("suspendedEV", "SuspendedEV", [("repaired", "status", "quirks.other-version")]),
         ("Occupied", "Charging", [("assumed", "status", "ocpp15.StatusNotificationRequest.status")]),
     ],
 )
@@ -300,8 +301,11 @@ def test_an_ambiguous_word_in_another_case_leaves_both_remarks() -> None:
 
 
 def test_an_unknown_word_is_refused_with_those_that_are_known() -> None:
-    known = "StatusNotification.req status: expected one of Available, Faulted, Reserved, Unavailable, got 'Broken'"
-    assert refusal_of(read, STATUS, status("Broken")) == ("PropertyConstraintViolation", known)
+    known = "expected one of Available, Faulted, Reserved, Unavailable, Occupied, got 'Broken'"
+    assert refusal_of(read, STATUS, status("Broken")) == (
+        "PropertyConstraintViolation",
+        f"StatusNotification.req status: {known}",
+    )
 
 
 def test_an_empty_word_where_one_is_needed_is_refused() -> None:

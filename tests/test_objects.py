@@ -124,7 +124,6 @@ REFUSED: list[tuple[str, Payload, str, str]] = [
     ("StopTransaction", STOP | {"meterStop": "much"}, "TypeConstraintViolation", "meterStop: expected an integer"),
     ("StartTransaction", START | {"IdTag": "TAG2"}, "OccurenceConstraintViolation", "idTag: expected it once"),
     ("StatusNotification", STATUS | {"status": "Dancing"}, "PropertyConstraintViolation", "status: expected one of"),
-    ("MeterValues", {"connectorId": 1, "meterValue": [5]}, "TypeConstraintViolation", "meterValue[0]: expected object"),
 ]
 
 
@@ -241,8 +240,11 @@ def test_what_stands_beside_an_unusable_value_goes_with_it() -> None:
 
 
 def test_of_several_values_nobody_knows_to_which_belongs_what_stands_beside_them() -> None:
-    _, step = mended("1.5", "MeterValues", {"connectorId": 1, "values": [{"timestamp": AT, "value": TWO, "unit": "kWh"}]})
-    assert rules(step) == [("meterValue[0].unit", "quirks.unknown-field")]
+    groups = [{"timestamp": AT, "value": TWO, "unit": "kWh"}, {"timestamp": AT, "value": TWO}]
+    read, step = mended("1.5", "MeterValues", {"connectorId": 1, "values": groups})
+    assert read["meterValue"] == [{"timestamp": AT, "sampledValue": TWO}]
+    assert ("meterValue[0].sampledValue", "quirks.unusable-value") in rules(step)
+    assert ("meterValue[0]", "quirks.no-samples") in rules(step)
 
 
 def test_words_of_older_versions_are_canonical_words() -> None:

@@ -170,6 +170,14 @@ def test_an_envelope_is_valid_by_the_contract_whatever_its_manner(vector: Vector
     assert (left(said), repairs(soap.decode(said.body, role=vector.service)[1])) == (wanted(vector), [])
 
 
+@each("unwritten")
+def test_what_would_have_to_be_guessed_or_cut_is_not_written(vector: Vector) -> None:
+    code, text = vector.given["unwritten"]
+    with pytest.raises(OcppError) as caught:
+        written(vector)
+    assert (caught.value.code, text in caught.value.text) == (code, True), caught.value.text
+
+
 # --- ordinary messages
 
 READING = [quirk for quirk in manners.known_quirks() if quirk.zone is not None or quirk.meter is not None]

@@ -29,21 +29,54 @@ def test_every_action_is_judged_both_ways() -> None:
 @pytest.mark.parametrize(
     ("payload", "code", "text"),
     [
-        (START | {"meterStart": "0"}, "TypeConstraintViolation", "meterStart: expected what the schema says of type"),
-        (START | {"idTag": "x" * 21}, "PropertyConstraintViolation", "idTag: expected what the schema says of maxLength"),
+        (START | {"meterStart": "0"}, "TypeConstraintViolation", "meterStart: expected integer, got text"),
+        (START | {"idTag": "x" * 21}, "PropertyConstraintViolation", "idTag: expected at most 20 characters, got 21"),
         (
             START | {"timestamp": "2024-02-30T10:00:00Z"},
             "PropertyConstraintViolation",
-            "timestamp: expected what the schema says of format",
+            "timestamp: expected a date-time, got another text",
         ),
-        (START | {"vendor": 1}, "FormationViolation", ": expected what the schema says of additionalProperties"),
-        ({"connectorId": 1}, "OccurenceConstraintViolation", ": expected what the schema says of required"),
+        (START | {"vendor": 1}, "FormationViolation", "vendor: expected no such field"),
+        (
+            {"connectorId": 1, "meterStart": 0, "timestamp": "2024-05-01T10:00:00Z"},
+            "OccurenceConstraintViolation",
+            "idTag: expected it, found none",
+        ),
     ],
 )
 def test_a_fault_is_told_with_its_path(payload: dict[str, Any], code: str, text: str) -> None:
     with pytest.raises(OcppError) as caught:
         judge("StartTransaction", False, payload)
     assert (caught.value.code, caught.value.text) == (code, f"StartTransaction.req {text}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"chargingRateUnit": "V"}, "chargingRateUnit: expected A or W, got another text"),
+        ({"minChargingRate": Decimal("0.15")}, "minChargingRate: expected a multiple of 0.1, got another number"),
+        ({"chargingSchedulePeriod": PERIOD}, "chargingSchedulePeriod: expected array, got object"),
+        ({"chargingSchedulePeriod": [{"limit": 1}]}, "chargingSchedulePeriod[0].startPeriod: expected it, found none"),
+        ({"chargingSchedulePeriod": [PERIOD | {"l" * 90: 1}]}, f"chargingSchedulePeriod[0].{'l' * 80}: expected no such field"),
+    ],
+)
+def test_a_fault_says_what_was_expected(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(OcppError) as caught:
+        judge("GetCompositeSchedule", True, composite(**changes))
+    assert caught.value.text == f"GetCompositeSchedule.conf chargingSchedule.{text}"
+
+
+def test_what_is_of_the_wrong_size_is_told_with_its_size() -> None:
+    group: dict[str, Any] = {"timestamp": START["timestamp"], "sampledValue": []}
+    with pytest.raises(OcppError) as caught:
+        judge("MeterValues", False, {"connectorId": 1, "meterValue": [group]})
+    assert caught.value.text == "MeterValues.req meterValue[0].sampledValue: expected at least 1 items, got 0"
+
+
+def test_a_message_that_is_wrong_as_a_whole_has_no_path() -> None:
+    with pytest.raises(OcppError) as caught:
+        judge("Heartbeat", False, [])  # type: ignore[arg-type]
+    assert caught.value.text == "Heartbeat.req: expected object, got list"
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,6 @@ def test_a_response_is_a_result_of_its_request() -> None:
 @pytest.mark.parametrize(
     ("body", "namespace", "code", "text"),
     [
-        ("<cancelReservationRequest/>", "", "NotSupported", "CancelReservation is not an operation of this service in OCPP 1.5"),
         ("<triggerMessageRequest/>", "", "NotSupported", "TriggerMessage is not an operation of this service in OCPP 1.5"),
         ("<frobnicateRequest/>", "", "NotImplemented", "expected an operation of OCPP 1.5, got 'frobnicateRequest'"),
         ("<heartbeat/>", "", "NotSupported", "Heartbeat is not an operation of this service in OCPP 1.5"),
@@ -198,6 +197,15 @@ def test_a_response_is_a_result_of_its_request() -> None:
 )
 def test_what_is_no_operation_has_its_own_refusal(body: str, namespace: str, code: str, text: str) -> None:
     assert refusal_of(soap.decode, envelope(body, namespace=namespace)) == (code, text)
+
+
+@pytest.mark.parametrize(
+    ("body", "action"), [("<resetRequest><type>Hard</type></resetRequest>", "Reset"), ("<clearCacheRequest/>", "ClearCache")]
+)
+def test_an_operation_of_the_charge_point_is_known_in_the_namespace_of_the_other(body: str, action: str) -> None:
+    opened, message = soap.decode(envelope(body))
+    assert (message.action, opened.side) == (action, Side.CHARGE_POINT)
+    assert "quirks.namespace" in [remark.rule for remark in message.remarks]
 
 
 def stopped(timestamp: str) -> bytes:
@@ -236,6 +244,8 @@ CODED = "<s:Fault><s:Code><s:Value>s:Sender</s:Value>{}</s:Code><s:Reason><s:Tex
         (CODED.format("<s:Subcode><s:Value>cs:SecurityError</s:Value></s:Subcode>"), "SecurityError", "SecurityError"),
         (CODED.format("<cs:SubCode>cs:SecurityError</cs:SubCode>"), "SecurityError", "SecurityError"),
         (CODED.format("<Subcode><Value>NotSupported</Value></Subcode>"), "NotSupported", "NotSupported"),
+        (CODED.format("<s:Subcode><s:Value>cs:SECURITYERROR</s:Value></s:Subcode>"), "SecurityError", "SECURITYERROR"),
+        (CODED.format("<s:Subcode><s:Value>securityError</s:Value></s:Subcode>"), "SecurityError", "securityError"),
         (CODED.format("<s:Subcode><s:Value>\n ProtocolError \n</s:Value></s:Subcode>"), "ProtocolError", "ProtocolError"),
         (CODED.format("<s:Subcode><s:Value>a:ActionNotSupported</s:Value></s:Subcode>"), "NotSupported", "ActionNotSupported"),
         (CODED.format("<s:Subcode><s:Value>cs:IdentityMismatch</s:Value></s:Subcode>"), "GenericError", "IdentityMismatch"),

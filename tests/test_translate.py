@@ -153,7 +153,9 @@ def test_strict_refuses_what_would_need_a_repair(data: bytes, text: str) -> None
 
 def test_strict_refuses_repairs_of_frames_too() -> None:
     frame = b'[2,"1","Reset",{"type":"hard"}]'
-    assert refusal_of(frame, to="soap-1.6", strict=True) == ("FormationViolation", "type: written 'hard' (quirks.case)")
+    text = "Reset.req type: expected Hard or Soft, got another text"
+    assert refusal_of(frame, to="soap-1.6", strict=True) == ("PropertyConstraintViolation", text)
+    assert translate(frame, Wish("soap-1.6")).remarks[0].rule == "quirks.case"
 
 
 def test_strict_takes_what_a_version_lacks() -> None:

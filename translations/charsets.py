@@ -43,8 +43,10 @@ def _is_utf8(data: bytes) -> bool:
 def _decoded(data: bytes, charset: str | None) -> tuple[str, tuple[Remark, ...]]:
     declared = _DECLARED.search(data[: _BEFORE + 300])
     said = [name for name in (declared[1].decode("ascii").lower() if declared else None, charset) if name]
-    for name in (sure,) if (sure := _shown(data)) else said:
-        if not _CHARSETS.fullmatch(name.lower()):
+    sure = _shown(data)
+    for name in (sure,) if sure else said:
+        # A name that nobody knows does no harm where there is nothing but ASCII.
+        if not _CHARSETS.fullmatch(name.lower()) and not (data.isascii() and _is_unknown(name)):
             raise ProtocolError(f"expected UTF-8 or another charset of XML, got {name[:40]!r}")
     for name in (sure,) if sure else _plausible(data, said):
         try:
@@ -67,7 +69,7 @@ def _plausible(data: bytes, said: list[str]) -> Iterator[str]:
     """The encodings to try, in order. Text that is valid UTF-8 by accident is hardly ever anything else."""
     # A declaration that could be read byte by byte is not in UTF-16 or UTF-32, whatever it says.
     names = [name for name in said if not (_codec(name).startswith(("utf-16", "utf-32")) and data.lstrip()[:1] == b"<")]
-    if not names or "utf-8" in map(_codec, names):
+    if not names or "utf-8" in map(_codec, names) or data.isascii():
         yield "utf-8"
     yield from names
 
@@ -80,8 +82,16 @@ def _contradiction(used: str, said: list[str]) -> tuple[Remark, ...]:
     return (Remark(Kind.REPAIRED, "", f"said to be {' and '.join(said)[:80]}, read as {used}", "quirks.charset"),)
 
 
+def _is_unknown(name: str) -> bool:
+    try:
+        codecs.lookup(name)
+    except (LookupError, ValueError):
+        return True
+    return False
+
+
 def _codec(name: str) -> str:
     try:
         return codecs.lookup(name).name
-    except LookupError:
+    except (LookupError, ValueError):
         return name

@@ -2,8 +2,8 @@
 
 A shape stands for a type of the contract, a slot for a field of it. The rows of `ocpp<v>.toml` are the few verbs in
 which versions differ: rename, text, flatten, wrap (with means and scale), assume, and for shapes that only chargers have
-also and spread; for enumerations same, spelling, up, guess, down, keep, extra, otherwise, unknown. A field or value that
-one side lacks needs no row: it is dropped, and remarked.
+also, spread and unwrap; for enumerations same, spelling, up, guess, older, down, keep, extra, otherwise, unknown. A field or
+value that one side lacks needs no row: it is dropped, and remarked.
 """
 
 import tomllib
@@ -60,12 +60,14 @@ class Slot:
     limit: int | None = None
     wire_limit: int | None = None
     cut: bool = True
+    event: bool = False
     verbatim: bool = False
     filled: bool = False
     assumed: bool = False
     words: Words | None = None
     shape: "Shape | None" = None
     flatten: str = ""
+    unwrap: tuple[str, ...] = ()
     wrap: str = ""
     open: str = ""
     close: str = ""
@@ -97,7 +99,7 @@ class Shape:
     """One type. `rows` finds a child's slot by its qualified name, `by_local` by its local name in lower case.
 
     `also` finds, by local name in lower case, what stands there in other shapes that peers send: an alias, or a field that
-    only the canonical form has. `spread` is the field on whose items a peer may have spread what belongs to them over itself.
+    only the canonical form has. `spread` is the field beside which peers put what belongs into its items, `beside` their shape.
     `aligned`: its fields stand in canonical order on the wire too. `sample`: an item that a list can go without; `holds` is
     the field with such items. `keep`: fields for the original of an unknown word, with their limits.
     """
@@ -111,6 +113,7 @@ class Shape:
     required: frozenset[str]
     also: Mapping[str, Slot] = field(default_factory=dict)
     spread: Slot | None = None
+    beside: "Shape | None" = None
     text: Slot | None = None
     attributes: tuple[Slot, ...] = ()
     marks: tuple[tuple[Slot, str, str, Mapping[str, str]], ...] = ()
@@ -206,6 +209,7 @@ class _Compiler:
         names = [f.name for f in canon.fields]
         deltas = self._assuming(wire, canon, deltas)
         slots = tuple(self._slot(f, canon, wire, deltas) for f in wire.fields)
+        also = self._also(slots, wire, canon, deltas)
         return Shape(
             wire.name,
             slots,
@@ -216,8 +220,9 @@ class _Compiler:
             frozenset(s.name for s in slots if s.required and s.name)
             | frozenset(f.name for f in canon.fields if f.required and f.name in {s.name for s in slots})
             | frozenset(deltas.get("assume", {})),
-            also=self._also(slots, wire, canon, deltas),
-            spread=next((s for s in slots if s.wire == deltas.get("spread")), None),
+            also=also,
+            spread=(spread := next((s for s in slots if s.wire == deltas.get("spread")), None)),
+            beside=(spread.shape or also[spread.name.lower()].shape) if spread else None,
             keepers=tuple(s for s in slots if s.words and set(s.words.keep[:1]) & {x.wire for x in slots}),
             assume=MappingProxyType(deltas.get("assume", {})),
             wrapped=next((s for s in slots if s.wrap), None),
@@ -292,13 +297,15 @@ class _Compiler:
             pen=WRITERS[f.type.base or "string"],
             limit=target.max_length if target else None,
             wire_limit=f.type.max_length,
-            cut=not target or target.name not in self._text["uncut"],
+            cut=not target or {target.name, f"{owner.name}.{f.name}"}.isdisjoint(self._text["uncut"]),
+            event=f.name in self._text["event"],
             verbatim=f"{owner.name}.{f.name}" in self._text["verbatim"],
             filled=f"{canon.name}.{name}" in self._text["filled"] or bool(target and target.name in self._text["uncut"]),
             assumed=name in deltas.get("assume", {}),
             words=self._words(f.type, target) if f.type.values and target else None,
             shape=nested,
             flatten=flatten,
+            unwrap=tuple(name.lower() for name in deltas.get("unwrap", {}).get(f.name, ())),
             wrap=wrap,
             open=start,
             close='"' if attribute else f"</{self.prefix}:{f.name}>",
@@ -315,6 +322,7 @@ class _Compiler:
             MappingProxyType(
                 {w: (c, Kind.CHANGED) for w, c in deltas.get("up", {}).items()}
                 | {w: (c, Kind.ASSUMED) for w, c in deltas.get("guess", {}).items()}
+                | {w: (c, Kind.REPAIRED) for w, c in deltas.get("older", {}).items()}
             ),
             MappingProxyType(deltas.get("down", {})),
             frozenset(canon.values) | frozenset(spelling) | frozenset(deltas.get("extra", ())),

@@ -23,8 +23,11 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 DRAFT_WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"  # all clients of one widespread library
 _NAMES = ("MessageID", "RelatesTo", "From", "ReplyTo", "Action")
 _IGNORED = ("To", "FaultTo")  # what To says peers get wrong
-_LONG, _MOST_TAGS = 100_000, 50_000  # bytes from which tags are counted; a tag of OCPP has more than 20
+# From so many bytes on tags and attributes are counted. A tag of OCPP has more than 20 bytes, no element 10 attributes; and what
+# lxml does with the attributes of one element takes time that grows with their square.
+_LONG, _MOST_TAGS, _MOST_ATTRIBUTES = 30_000, 50_000, 100
 _IDENTITY = "chargeboxidentity"
+_SPACE = " \t\r\n"  # of XML; others are part of a name
 _LOCAL: Mapping[str, str] = MappingProxyType(
     {name.lower(): name for name in _NAMES} | {name.lower(): "" for name in _IGNORED} | {_IDENTITY: "identity"}
 )
@@ -137,6 +140,8 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
         root = _salvaged(text, error, tables.parser, tables.salvager)
         what = _first_line(error).partition(", line")[0]
         remarks += (Remark(Kind.REPAIRED, "", what[:1].lower() + what[1:], "quirks.undeclared-prefix"),)
+    if len(text) > _LONG:
+        _bound_attributes(root)
     namespace = _ENVELOPES.get(root.tag)
     if namespace is None:
         raise Malformed(f"expected a SOAP envelope, got {etree.QName(root).localname[:40]!r}")
@@ -148,14 +153,22 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
             payload.extend(part)
         elif tag.endswith("}Header"):
             remarks += _read_headers(part, headers, tables.headers)
-    if len(payload) != 1 or "identity" not in headers:
+    start = max(text.find(b"Body"), 0)  # before it stand the headers, which are often marked
+    if len(payload) != 1 or "identity" not in headers or text.find(b"BoxIdentity", start) > 0:
         remarks += _misplaced_identity(root, payload, headers)
-    start = text.find(b"?>") if text[:5] == b"<?xml" else 0
     marked = text.count(b"=", start) != text.count(b"xmlns", start)
     envelope = _identify(namespace, headers, payload, remarks, tables, marked)
-    if role is None:  # nobody says who was meant; chargers are known to say Cp for Cs, and not the reverse
-        role = envelope.side if envelope.form is not None else Side.CENTRAL_SYSTEM
-    return envelope if envelope.side is role else _turned(envelope, role)
+    if role is not None:
+        return envelope if envelope.side is role else _turned(envelope, role)
+    if envelope.form is not None:
+        return envelope
+    # Nobody says who was meant, and it is no message of the service whose namespace it is in.
+    return _turned(envelope, Side.CHARGE_POINT if envelope.side is Side.CENTRAL_SYSTEM else Side.CENTRAL_SYSTEM)
+
+
+def _bound_attributes(root: etree._Element) -> None:
+    if any(len(node.attrib) > _MOST_ATTRIBUTES for node in root.iter(etree.Element)):
+        raise Malformed(f"expected at most {_MOST_ATTRIBUTES} attributes of an element")
 
 
 def _salvaged(text: bytes, error: etree.XMLSyntaxError, strict: etree.XMLParser, salvager: etree.XMLParser) -> etree._Element:
@@ -164,6 +177,7 @@ def _salvaged(text: bytes, error: etree.XMLSyntaxError, strict: etree.XMLParser,
     if not log or any(entry.type != etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE for entry in log):
         raise Malformed(f"expected XML: {_first_line(error)}") from None
     root = etree.fromstring(text, salvager)
+    _bound_attributes(root)
     for node in root.iter(etree.Element):
         if node.tag[0] != "{" and ":" in node.tag:
             node.tag = node.tag.rpartition(":")[2]
@@ -173,17 +187,26 @@ def _salvaged(text: bytes, error: etree.XMLSyntaxError, strict: etree.XMLParser,
     return root
 
 
+def _is_identity(node: etree._Element) -> bool:
+    return bool(etree.QName(node).localname.lower() == _IDENTITY)
+
+
 def _misplaced_identity(root: etree._Element, payload: list[etree._Element], headers: dict[str, str]) -> tuple[Remark, ...]:
     """The identity from wherever else it stands, and out of the payload, where it is no message."""
-    found = [node for node in payload if etree.QName(node).localname.lower() == _IDENTITY]
-    payload[:] = [node for node in payload if node not in found]
-    if "identity" in headers:
+    places = [*root, *payload, *(child for node in payload for child in node)]
+    told = {text.casefold(): text for node in places if _is_identity(node) and (text := (node.text or "").strip(_SPACE))}
+    payload[:] = [node for node in payload if not _is_identity(node)]
+    for child in list(payload[0]) if len(payload) == 1 else ():
+        if _is_identity(child):
+            payload[0].remove(child)
+    if not told:
         return ()
-    node = next((n for n in root.iter(etree.Element) if etree.QName(n).localname.lower() == _IDENTITY and n.text), None)
-    if node is None or not (node.text or "").strip():
-        return ()
-    headers["identity"] = (node.text or "").strip()
-    return (Remark(Kind.REPAIRED, "chargeBoxIdentity", "not in the header", "quirks.misplaced-identity"),)
+    first = headers.get("identity", "")
+    if len(told) > 1 or (first and first.casefold() not in told):
+        headers["other identity"] = next(iter(told.values()))
+    headers["identity"] = first or next(iter(told.values()))
+    what = "outside of the header too" if first else "not in the header"
+    return (Remark(Kind.REPAIRED, "chargeBoxIdentity", what, "quirks.misplaced-identity"),)
 
 
 def _first_line(error: Exception) -> str:
@@ -210,10 +233,11 @@ def _read_headers(header: etree._Element, into: dict[str, str], known: Mapping[s
         text = node.text
         if text is None or len(node):
             text = _address(node)
+        text = text.strip(_SPACE) if text else ""
         if text and name not in into:
-            into[name] = text.strip()
-        elif text and name == "identity" and text.strip().casefold() != into[name].casefold():
-            into["other identity"] = text.strip()
+            into[name] = text
+        elif text and name == "identity" and text.casefold() != into[name].casefold():
+            into["other identity"] = text
     return tuple(_odd_headers(odd)) if odd else ()
 
 

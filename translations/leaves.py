@@ -29,6 +29,7 @@ Writer = Callable[[Any, "Slot", Step], str]
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _MARKUP_MOST = 2**20
+_SPACE = " \t\r\n"  # of XML: no other space is taken away
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
 
 # What XML text cannot hold as it is; of these, what XML 1.0 cannot hold at all (XML 1.0, 2.2).
@@ -57,8 +58,8 @@ def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step
     if len(node):
         text = _markup(text, slot, node, step)
     if slot.verbatim:
-        return None if _nil(node) and not slot.required else text or ""
-    stripped = (text or "").strip()
+        return _verbatim(text or "", slot, node, step)
+    stripped = (text or "").strip(_SPACE)
     if not stripped:
         if slot.assumed:
             return _absent_note(slot, step)
@@ -97,21 +98,26 @@ def _cut(text: str, slot: "Slot", limit: int, step: Step) -> str:
 
 
 def _odd_word(text: str | None, words: "Words", slot: "Slot", node: etree._Element, step: Step) -> Any:
-    stripped = (text or "").strip()
+    stripped = (text or "").strip(_SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
+    if stripped != text:
+        step.note(Kind.REPAIRED, "white space around it", "quirks.padding", slot.name)
     if stripped in words.up_marked:
         value, kind = words.up_marked[stripped]
-        step.note(kind, f"{stripped} became {value}", slot.rule, slot.name)
+        newest = slot.rule.startswith("ocpp16.")  # which has no older words itself
+        rule = "quirks.other-version" if newest else slot.rule
+        step.note(kind, f"{stripped} became {value}", rule, slot.name)
         return value
     known = stripped if stripped in words.up else quirks.word(stripped, (*words.up, *words.up_marked))
     if step.off and known != stripped:
         return stripped
     if known is None:
-        if stripped not in words.canonical:
+        newer = stripped if stripped in words.canonical else quirks.word(stripped, words.canonical)
+        if newer is None:
             return _unknown_word(stripped, words, slot, step)
         step.note(Kind.REPAIRED, f"{stripped} is a word of another version", "quirks.other-version", slot.name)
-        return stripped
+        return newer
     if known != stripped:
         step.note(Kind.REPAIRED, f"written {shown(stripped)}", "quirks.case", slot.name)
         return _odd_word(known, words, slot, node, step) if known in words.up_marked else words.up[known]
@@ -128,7 +134,16 @@ def _unknown_word(text: str, words: "Words", slot: "Slot", step: Step) -> str | 
     if words.unknown == "field" and not slot.required:
         step.note(Kind.LOST, f"left out: unknown word {shown(text)}", "quirks.unknown-word", slot.name)
         return None
-    raise UnknownWord(step.text(f"expected one of {', '.join(words.up)}, got {shown(text)}", slot.name))
+    raise UnknownWord(step.text(f"expected one of {', '.join((*words.up, *words.up_marked))}, got {shown(text)}", slot.name))
+
+
+def _verbatim(text: str, slot: "Slot", node: etree._Element, step: Step) -> str | None:
+    if _nil(node) and not slot.required:
+        _absent_note(slot, step)
+        return None
+    if slot.limit is not None and len(text) > slot.limit and not step.off:
+        return _cut(text, slot, slot.limit, step)
+    return text
 
 
 def _not_simple(slot: "Slot", step: Step) -> TypeConstraintViolation:
@@ -140,7 +155,7 @@ def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> An
         raise _not_simple(slot, step)
     if text is not None and len(text) < 10 and text.isdigit() and text.isascii():
         return int(text)
-    stripped = (text or "").strip()
+    stripped = (text or "").strip(_SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if not quirks.INTEGER.fullmatch(stripped):
@@ -167,19 +182,21 @@ def _sample(text: str | None, slot: "Slot", node: etree._Element, step: Step) ->
 def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if len(node):
         raise _not_simple(slot, step)
-    stripped = (text or "").strip()
+    stripped = (text or "").strip(_SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if not quirks.DECIMAL.fullmatch(stripped):
         raise TypeConstraintViolation(step.text(f"expected a decimal number, got {shown(stripped)}", slot.name))
     value = Decimal(stripped)
+    if abs(value) >= 10**15:
+        raise PropertyConstraintViolation(step.text("expected a number below 10 to the 15th", slot.name))
     return value if "." in stripped else int(value)
 
 
 def _boolean(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if len(node):
         raise _not_simple(slot, step)
-    stripped = (text or "").strip()
+    stripped = (text or "").strip(_SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if stripped in _BOOLEANS:
@@ -196,13 +213,13 @@ def _timestamp(text: str | None, slot: "Slot", node: etree._Element, step: Step)
         raise _not_simple(slot, step)
     if text is not None and quirks.TIMESTAMP.fullmatch(text):
         return text
-    stripped = (text or "").strip()
+    stripped = (text or "").strip(_SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     return _sure_timestamp(stripped, slot, step)
 
 
-def _sure_timestamp(text: str, slot: "Slot", step: Step) -> str:
+def _sure_timestamp(text: str, slot: "Slot", step: Step) -> str | None:
     if quirks.TIMESTAMP.fullmatch(text):
         return text
     if step.off:
@@ -216,9 +233,15 @@ def _sure_timestamp(text: str, slot: "Slot", step: Step) -> str:
     return repaired[0]
 
 
-def _received(text: str, slot: "Slot", step: Step) -> str:
-    """The time of receipt for a date that cannot be (seen: 2022-02-29). A charger's message is worth more than its clock."""
-    if not step.received:
+def _received(text: str, slot: "Slot", step: Step) -> str | None:
+    """The time of receipt for a date that cannot be (seen: 2022-02-29). A charger's message is worth more than its clock.
+
+    Only for when something happened: when something ends or is to be done is nothing that the clock here could tell.
+    """
+    if not slot.event and not slot.required and step.received:
+        step.note(Kind.LOST, f"left out: no date: {shown(text)}", "quirks.unusable-date", slot.name)
+        return None
+    if not step.received or not slot.event:
         raise TypeConstraintViolation(step.text(f"expected a date and time, got {shown(text)}", slot.name))
     step.note(Kind.ASSUMED, f"no date, taken as the time of receipt: {shown(text)}", "quirks.time-of-receipt", slot.name)
     return step.received
@@ -260,6 +283,8 @@ READERS: Mapping[str, Reader] = {
 def _write_string(value: Any, slot: "Slot", step: Step) -> str:
     if type(value) is not str:
         raise TypeConstraintViolation(step.text(f"expected text, got {kind_of(value)}", slot.name))
+    if slot.filled and not slot.cut and not value.strip():
+        raise OccurenceConstraintViolation(step.text("expected a value, got empty text", slot.name))
     if slot.wire_limit is not None and len(value) > slot.wire_limit and not step.off:
         raise PropertyConstraintViolation(
             step.text(f"expected at most {slot.wire_limit} characters, got {len(value)}", slot.name)
@@ -276,7 +301,7 @@ def _write_int(value: Any, slot: "Slot", step: Step) -> str:
 def _write_timestamp(value: Any, slot: "Slot", step: Step) -> str:
     if type(value) is not str:
         raise TypeConstraintViolation(step.text(f"expected a date and time as text, got {kind_of(value)}", slot.name))
-    sure = value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step)
+    sure = value if quirks.TIMESTAMP.fullmatch(value) else _sure_timestamp(value.strip(), slot, step) or value
     if step.date != "as-given":
         sure = _in_form(sure, slot, step)
     return escape(sure, step, slot) if step.off else sure

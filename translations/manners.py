@@ -101,7 +101,7 @@ def known_quirks() -> tuple[Quirk, ...]:
     return tuple(Quirk.from_row({k: v for k, v in row.items() if k != "evidence"}) for row in rows)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4096)
 def manner_of(who: Who, quirks: tuple[Quirk, ...] = (), validation: str = "repair") -> Manner:
     """How this charger talks: by the given rows, then by those of `quirks.toml`."""
     found: dict[str, Any] = {}

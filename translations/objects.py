@@ -4,7 +4,7 @@ Reading is tolerant by the rules that XML elements are read by, and a value is o
 For OCPP 1.6 both sides have the same form, so there reading is mending. Writing is strict.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +15,9 @@ from lxml import etree
 from translations import quirks
 from translations.deltas import Shape, Slot
 from translations.errors import OccurenceConstraintViolation, OcppError, PropertyConstraintViolation, TypeConstraintViolation
+from translations.gaps import left_out
 from translations.messages import Kind, Payload
-from translations.reading import assume, keep_original, left_out, twice
+from translations.reading import assume, keep_original, twice
 from translations.step import Step, kind_of
 from translations.writing import LeaveOut, as_object, bare_value, lost, odd_down, with_originals
 
@@ -68,8 +69,8 @@ def _slot(name: str, shape: Shape, step: Step) -> Slot | None:
 
 def _together(given: Mapping[str, Any], shape: Shape, spread: Slot, step: Step) -> Mapping[str, Any]:
     """The object with what stands beside its value in it; of several values nobody knows to which that belongs."""
-    inner = spread.shape
-    assert inner is not None and inner.text is not None
+    inner = shape.beside
+    assert inner is not None
     own, particular = {**shape.also, **shape.by_local}, inner.by_local.keys() | inner.also.keys()
     beside = {name: value for name, value in given.items() if name.lower() not in own and name.lower() in particular}
     held = next((name for name in given if own.get(name.lower()) is spread), None)
@@ -77,11 +78,15 @@ def _together(given: Mapping[str, Any], shape: Shape, spread: Slot, step: Step) 
         return given
     value = given[held]
     item = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if isinstance(item, list):
-        return given
+    rest = {name: value for name, value in given.items() if name not in beside}
+    if isinstance(item, list) or (isinstance(item, dict) and any(item.get(name, said) != said for name, said in beside.items())):
+        what = f"left out: nobody knows to which belongs what stands beside them: {', '.join(beside)}"[:200]
+        step.note(Kind.LOST, what, "quirks.unusable-value", spread.name)
+        del rest[held]
+        return rest
     step.note(Kind.REPAIRED, "beside its value, not in it", "quirks.other-shape", spread.name)
-    whole = beside | (item if isinstance(item, dict) else {inner.text.wire: item})
-    return {name: [whole] if name == held else value for name, value in given.items() if name not in beside}
+    whole = beside | (item if isinstance(item, dict) else {_bare_name(inner): item})
+    return {name: [whole] if name == held else value for name, value in rest.items()}
 
 
 def _take(value: Any, slot: Slot, shape: Shape, out: Payload, step: Step) -> None:
@@ -147,7 +152,7 @@ def _list(value: Any, slot: Slot, shape: Shape, step: Step) -> Any:
         return [] if shape.assume.get(slot.name) == [] else _empty(slot, step)
     into: list[Any] = []
     step.path.append((slot.name, into))
-    for item in _unwrapped(items, slot, step) if slot.flatten else items:
+    for item in _unwrapped(items, slot, step) if slot.flatten or slot.unwrap else items:
         _add(item, slot, into, step)
     step.path.pop()
     kept = [item for item in into if item is not None]
@@ -167,16 +172,20 @@ def _unwrapped(items: Iterable[Any], slot: Slot, step: Step) -> Iterator[Any]:
     assert inner is not None
     for item in items:
         names = {name.lower() for name in item} if isinstance(item, dict) else set[str]()
-        if slot.flatten in names and not names & inner.by_local.keys():
-            yield from _held(item, slot, step)
-        else:
+        wrapped = set[str]() if names & inner.by_local.keys() else names & {slot.flatten, *slot.unwrap}
+        if wrapped:
+            if slot.flatten not in wrapped:
+                step.note(Kind.REPAIRED, f"{min(wrapped)} around it", "quirks.other-shape")
+            yield from _held(item, wrapped, step)
+            continue
+        if slot.flatten:
             step.note(Kind.REPAIRED, f"without {slot.flatten} around it", "quirks.other-shape")
-            yield item
+        yield item
 
 
-def _held(wrapper: Mapping[str, Any], slot: Slot, step: Step) -> Iterator[Any]:
+def _held(wrapper: Mapping[str, Any], names: Collection[str], step: Step) -> Iterator[Any]:
     for name, value in wrapper.items():
-        if name.lower() != slot.flatten:
+        if name.lower() not in names:
             step.note(Kind.LOST, "unknown field", "quirks.unknown-field", name[:_NAME_MOST])
         elif isinstance(value, list):
             yield from value
@@ -229,7 +238,7 @@ def _text(value: Any, slot: Slot, step: Step) -> Any:
         value = _as_text(value, slot, step)
     if slot.words is not None:
         return slot.words.up.get(value) or _told(value, slot, step)
-    if slot.verbatim or (value and not value.isspace() and (slot.limit is None or len(value) <= slot.limit)):
+    if (slot.limit is None or len(value) <= slot.limit) and (slot.verbatim or (value and not value.isspace())):
         return value
     return _told(value, slot, step)
 

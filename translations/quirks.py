@@ -22,7 +22,7 @@ _WHOLE = re.compile(r"([+-]?\d{1,40})\.0*", re.ASCII)
 _CENTURY = (946_684_800_000, 4_102_444_800_000)  # 2000-01-01 to 2100-01-01, milliseconds
 _ZONE = re.compile(r"Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00", re.ASCII)
 _LOOSE = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
     r"(?P<fraction>\.\d+)?\s*(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )

@@ -9,18 +9,15 @@ from typing import Any
 
 from lxml import etree
 
+from translations import particulars
 from translations.deltas import Shape, Slot
 from translations.errors import OccurenceConstraintViolation, OcppError
-from translations.leaves import UnknownWord, is_nothing
+from translations.gaps import NoSamples, close_gaps, left_out
+from translations.leaves import is_nothing
 from translations.messages import Kind, Payload
 from translations.step import Step
 
 _MISSING: Any = object()
-_ATTRIBUTE = etree.Element("attribute")  # for readers of values: in an attribute there are no elements
-
-
-class _NoSamples(OccurenceConstraintViolation):
-    """A meter reading in which nothing is left."""
 
 
 def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
@@ -30,6 +27,12 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
     out: Payload = {}
     find, path = shape.rows.get, step.path
     last, ordered, gaps, marked = 0, shape.aligned, False, step.marked
+    if marked and node.attrib:
+        particulars.attributes(node, shape, out, step)
+        ordered = False
+    if shape.sample and not len(node):
+        particulars.bare(node, shape, out, step)
+        ordered = False
     for child in node:
         row = find(child.tag)
         if row is None:
@@ -41,9 +44,10 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
         if order < last:
             ordered = False
         last = order
-        if marked and (inner is None or inner.text is None):
-            _unknown_attributes(child, step, name or slot.wire)
         if inner is None:
+            if marked and child.attrib:
+                particulars.attributes(child, shape, out, step, name or slot.wire)
+                ordered = False
             value = child.text
             if words is not None:
                 value = (words.get(value) if not len(child) else None) or leaf(value, slot, child, step)
@@ -62,13 +66,15 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
             path.append(name)
             out[name] = read(child, inner, step)
             path.pop()
+        elif not slot.required and is_nothing(child):
+            step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name)
         else:
             into = out.get(name)
             if into is None:
                 into = out[name] = []
             path.append((name, into))
             try:
-                if slot.flatten:
+                if slot.flatten or slot.unwrap:
                     gaps = _read_flat(child, slot, inner, into, step) or gaps
                 else:
                     into.append(read(child, inner, step) if inner.text is None else _read_text(child, inner, step))
@@ -78,9 +84,9 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
                 gaps = True
             path.pop()
     if step.aside:
-        gaps = _gather_spread(out, shape, step) or gaps
+        gaps = particulars.gather(out, shape, step) or gaps
     if gaps:
-        _close_gaps(out, step)
+        close_gaps(out, step)
     if not shape.required <= out.keys():
         assume(out, shape, step)
         ordered = False
@@ -93,13 +99,19 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
 def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], step: Step) -> bool:
     """The items of a wrapper that has no meaning of its own; whether some are left out, or none were there."""
     names = {etree.QName(item).localname.lower() for item in node}
-    if slot.flatten not in names and names & (inner.by_local.keys() | inner.also.keys()):
-        step.note(Kind.REPAIRED, f"without {slot.flatten} around it", "quirks.other-shape")
+    wrapped = set[str]() if names & inner.by_local.keys() else names & {slot.flatten, *slot.unwrap}
+    if not wrapped and (not slot.flatten or names & (inner.by_local.keys() | inner.also.keys())):
+        if slot.flatten:
+            step.note(Kind.REPAIRED, f"without {slot.flatten} around it", "quirks.other-shape")
         into.append(read(node, inner, step))
         return False
+    if step.marked and node.attrib:
+        particulars.attributes(node, inner, {}, step)
+    if slot.flatten not in names and wrapped:
+        step.note(Kind.REPAIRED, f"{min(wrapped)} around it", "quirks.other-shape")
     for item in node:
-        if etree.QName(item).localname != slot.flatten:
-            _unknown(item, step)
+        if etree.QName(item).localname.lower() not in (slot.flatten, *slot.unwrap):
+            particulars.unknown(item, step)
             continue
         try:
             into.append(read(item, inner, step))
@@ -107,39 +119,6 @@ def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], 
             if not left_out(error, inner, into, step):
                 raise
     return not into or None in into
-
-
-def left_out(error: OcppError, shape: Shape, into: list[Any], step: Step) -> bool:
-    """Whether the list goes without the item that has this error; a gap stands for it, so that the others keep their index."""
-    if isinstance(error, _NoSamples):
-        rule = "quirks.no-samples"
-    elif shape.sample:
-        rule = "quirks.unknown-word" if isinstance(error, UnknownWord) else "quirks.unusable-value"
-    else:
-        return False
-    step.note(Kind.LOST, f"left out: {_reason(error)}", rule)
-    into.append(None)
-    return True
-
-
-def _reason(error: OcppError) -> str:
-    """What is wrong with which field, in short: the words that would have been known are many."""
-    where, _, what = error.text.partition(": ")
-    if isinstance(error, UnknownWord):
-        what = f"unknown word {what.partition(', got ')[2]}"
-    return f"{where.rpartition('.')[2]}: {what}"
-
-
-def _close_gaps(out: Payload, step: Step) -> None:
-    """Lists without what was left out of them; one of which nothing is left is absent."""
-    for name, value in list(out.items()):
-        if not isinstance(value, list):
-            continue
-        if not value:
-            step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name)
-        value[:] = [item for item in value if item is not None]
-        if not value:
-            del out[name]
 
 
 def keep_original(out: Payload, shape: Shape, step: Step) -> None:
@@ -194,7 +173,7 @@ def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
         value = given.get(wire)
         if value is not None:
             found += 1
-            value = words.get(value) or slot.leaf(value, slot, _ATTRIBUTE, step)
+            value = words.get(value) or slot.leaf(value, slot, particulars.ATTRIBUTE, step)
             if value is not None:
                 out[name] = value
     if found != len(given):
@@ -218,7 +197,7 @@ def _stray_attributes(
         rule = "quirks.case" if slot.wire != local else "quirks.namespace"
         rule = "quirks.other-version" if local.lower() in shape.also else rule
         step.note(Kind.REPAIRED, f"attribute written {name[:80]}", rule, slot.name)
-        said = slot.leaf(value, slot, _ATTRIBUTE, step)
+        said = slot.leaf(value, slot, particulars.ATTRIBUTE, step)
         if said is not None:
             out[slot.name] = said
 
@@ -231,7 +210,7 @@ def _read_children(node: etree._Element, shape: Shape, text: Slot, step: Step) -
         local = etree.QName(child).localname.lower()
         slot = shape.by_local.get(local) or shape.also.get(local)
         if slot is None or slot.name in out:
-            _unknown(child, step)
+            particulars.unknown(child, step)
         elif (value := slot.leaf(child.text, slot, child, step)) is not None:
             out[slot.name] = value
     if text.name not in out:
@@ -240,35 +219,13 @@ def _read_children(node: etree._Element, shape: Shape, text: Slot, step: Step) -
     return {name: out[name] for name in shape.names if name in out}
 
 
-def _gather_spread(out: Payload, shape: Shape, step: Step) -> bool:
-    """What stood beside a value and belongs to it; nobody knows to which where there are several. Whether it is left out."""
-    aside, step.aside = step.aside, {}
-    samples = out.get(shape.spread.name) if shape.spread else None
-    if not isinstance(samples, list) or len(samples) != 1:
-        for name in aside:
-            step.note(Kind.LOST, "beside values, and nobody knows whose", "quirks.unknown-element", name)
-        return False
-    error = next((value for value in aside.values() if isinstance(value, OcppError)), None)
-    sample = samples[0]
-    if error is not None and sample is not None and shape.spread and shape.spread.shape:
-        step.path.append((shape.spread.name, []))
-        left_out(error, shape.spread.shape, samples, step)
-        step.path.pop()
-        samples.pop(0)
-    elif sample is not None and shape.spread and shape.spread.shape:
-        step.note(Kind.REPAIRED, "particulars beside it, not in it", "quirks.other-shape", shape.spread.name, 0)
-        whole = {name: value for name, value in aside.items() if value is not None} | sample
-        samples[0] = {name: whole[name] for name in shape.spread.shape.names if name in whole}
-    return error is not None
-
-
 def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
     local = etree.QName(child).localname
     slot = shape.by_local.get(local.lower())
     if slot is None and (slot := shape.also.get(local.lower())):
         step.note(Kind.REPAIRED, f"written {local}", "quirks.other-shape", slot.name)
     elif slot is None:
-        _lay_aside(child, shape, step)
+        particulars.lay_aside(local, child.text, child, shape, step)
     elif slot.wire != local:
         step.note(Kind.REPAIRED, f"written {local}", "quirks.case", slot.name or slot.wire)
     elif not step.foreign:
@@ -276,31 +233,6 @@ def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
         name = etree.QName(child).namespace or "none"
         step.note(Kind.REPAIRED, f"namespace {name[:80]}", "quirks.namespace", slot.name or slot.wire)
     return slot
-
-
-def _unknown_attributes(node: etree._Element, step: Step, name: str) -> None:
-    """Attributes where the contract has none. What XML Schema itself has for any element says nothing of the value."""
-    for attribute, value in node.items():
-        if not str(attribute).startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
-            local = str(attribute).rpartition("}")[2]
-            step.note(Kind.LOST, f"unknown attribute {local[:40]}, {len(value)} characters", "quirks.unknown-attribute", name)
-
-
-def _lay_aside(child: etree._Element, shape: Shape, step: Step) -> None:
-    inner = shape.spread.shape if shape.spread else None
-    local = etree.QName(child).localname.lower()
-    slot = (inner.by_local.get(local) or inner.also.get(local)) if inner else None
-    if slot is None or slot.name in step.aside:
-        _unknown(child, step)
-    else:
-        try:
-            step.aside[slot.name] = slot.leaf(child.text, slot, child, step)
-        except OcppError as error:
-            step.aside[slot.name] = error
-
-
-def _unknown(child: etree._Element, step: Step, *under: str) -> None:
-    step.note(Kind.LOST, "unknown element", "quirks.unknown-element", *under, etree.QName(child).localname)
 
 
 def twice(first: Any, second: Any, slot: Slot, step: Step) -> None:
@@ -311,7 +243,7 @@ def twice(first: Any, second: Any, slot: Slot, step: Step) -> None:
 
 def assume(out: Payload, shape: Shape, step: Step) -> None:
     if shape.holds and shape.holds not in out:
-        raise _NoSamples(step.text("expected at least one sample, found none", shape.holds))
+        raise NoSamples(step.text("expected at least one sample, found none", shape.holds))
     for name in shape.names:
         if name not in shape.required or name in out:
             continue

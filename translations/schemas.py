@@ -1,7 +1,7 @@
 """Judges canonical messages by the published JSON schemas, which come with the package `ocpp`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from translations.errors import (
     PropertyConstraintViolation,
     TypeConstraintViolation,
 )
+from translations.step import kind_of
 
 _KINDS: Mapping[str, type[OcppError]] = MappingProxyType(
     {
@@ -64,10 +65,46 @@ def judge(action: str, response: bool, payload: Mapping[str, Any]) -> None:
     if validator is None or validator.is_valid(payload):
         return
     for error in validator.iter_errors(payload):
-        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path).lstrip(".")
-        kind = error.kind.name
+        kind, path = error.kind, [*error.instance_path]
         # The Open Charge Alliance's own schema lets meterValue be empty; the copy in the package does not.
-        if kind == "minItems" and path == "meterValue":
+        if kind.name == "minItems" and path == ["meterValue"]:
             continue
-        way = "conf" if response else "req"
-        raise _KINDS.get(kind, PropertyConstraintViolation)(f"{action}.{way} {path}: expected what the schema says of {kind}")
+        if kind.name == "format" and kind.value == "uri":
+            continue  # addresses of files, with passwords in them as they come, are passed on as they are
+        told, wish = _MISSING.get(kind.name, _wrong)(kind, error.instance)
+        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in (*path, *told)).lstrip(".")
+        title = f"{action}.{'conf' if response else 'req'}"
+        raise _KINDS.get(kind.name, PropertyConstraintViolation)(f"{title} {where}: {wish}" if where else f"{title}: {wish}")
+
+
+def _missing(kind: Any, _: object) -> tuple[list[str], str]:
+    return [kind.property], "expected it, found none"
+
+
+def _unknown(kind: Any, _: object) -> tuple[list[str], str]:
+    return [str(kind.unexpected[0])[:80]], "expected no such field"
+
+
+def _wrong(kind: Any, value: object) -> tuple[list[str], str]:
+    return [], _WISHES.get(kind.name, "expected what the schema says of {name}").format(
+        name=kind.name,
+        value=" or ".join(map(str, kind.value)) if isinstance(kind.value, list) else kind.value,
+        got=kind_of(value),
+        size=len(value) if isinstance(value, str | list) else 0,
+    )
+
+
+_MISSING: Mapping[str, Callable[[Any, object], tuple[list[str], str]]] = MappingProxyType(
+    {"required": _missing, "additionalProperties": _unknown}
+)
+_WISHES: Mapping[str, str] = MappingProxyType(
+    {
+        "type": "expected {value}, got {got}",
+        "enum": "expected {value}, got another {got}",
+        "maxLength": "expected at most {value} characters, got {size}",
+        "minItems": "expected at least {value} items, got {size}",
+        "maxItems": "expected at most {value} items, got {size}",
+        "multipleOf": "expected a multiple of {value}, got another {got}",
+        "format": "expected a {value}, got another {got}",
+    }
+)

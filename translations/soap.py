@@ -19,6 +19,7 @@ from translations.leaves import escape
 from translations.manners import SOAP12, USUAL, WSA, Manner
 from translations.messages import Call, Error, Kind, Message, Remark, Result, Side, Version
 from translations.step import Step, refuse_repairs
+from translations.validity import valid
 
 __all__ = [
     "CONTENT_TYPES",
@@ -146,11 +147,12 @@ def _fault(envelope: Envelope) -> Error:
             remarks.append(Remark(Kind.LOST, "errorDetails", "the detail of the fault", "errors.fault"))
     code, subcode, reason = (_chosen(texts, keys, remarks) for keys in _FAULT_PARTS)
     names = [name.rpartition(":")[2] for name in (subcode, code)]
-    said = next((FAULTS[n] for n in names if n in FAULTS), "GenericError")
+    said = next((_FOLDED[n.lower()] for n in names if n.lower() in _FOLDED), "GenericError")
     details = {"transport": "soap", "soapCode": names[1][:60], "subcode": names[0][:60], "reason": reason[:255]}
     return Error(said, reason[:255], details, frame_id(envelope.relates_to), remarks=tuple(remarks))
 
 
+_FOLDED: Mapping[str, str] = MappingProxyType({name.lower(): code for name, code in FAULTS.items()})
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _REASON = ("reason", "faultstring", "text")
 _FAULT_PARTS = (("code", "faultcode"), ("subcode",), _REASON)
@@ -202,7 +204,8 @@ def encode(
     form = find_form(action or message.action, isinstance(message, Result), version, side, manner.prefixes[2])
     step = Step(form.title, "", manner)
     out: list[str] = []
-    writing.write(message.payload, form.shape, out, step)
+    payload = valid(message.payload, form.action, form.response, side, step, manner.validation == "strict")
+    writing.write(payload, form.shape, out, step)
     if step.noted and manner.validation == "strict":
         refuse_repairs(step.said())
     frame = _frame(form, manner)

@@ -40,7 +40,7 @@ class Step:
         self.title = title
         self.received = received  # the time to take where a date cannot be used
         self.zone, self.date, self.off = manner.zone, manner.date, manner.validation == "off"
-        self.aside: dict[str, Any] = {}
+        self.aside: dict[int, dict[str, Any]] = {}  # what stands beside its place, by the depth at which it does
         self.foreign = False
         self.marked = True  # whether there may be attributes besides those of namespaces
         self.path: list[Part] = []

@@ -6,11 +6,10 @@ Stateless, without a clock. A message of OCPP 1.6 that its schema has nothing ag
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import Any
 
-from translations import meters, objects, schemas
-from translations.deltas import Form, dialect, known_actions
-from translations.errors import InternalError, NotSupported, OcppError, PropertyConstraintViolation
+from translations import meters, objects, schemas, validity
+from translations.deltas import known_actions
+from translations.errors import InternalError, NotSupported, OccurenceConstraintViolation, OcppError
 from translations.manners import USUAL, Manner
 from translations.messages import Call, Error, Kind, Message, Payload, Remark, Result, Side, Version
 from translations.step import Step, refuse_repairs
@@ -82,6 +81,8 @@ class Tongue:
         if not step.off:
             schemas.judge(known, response, payload)
         if payload.get("meterValue") == [] and not response:
+            if any(r.rule == "quirks.unknown-field" and not {".", "["} & set(r.path) for r in step.said()):
+                raise OccurenceConstraintViolation(step.text("expected readings, found what is none", "meterValue"))
             # JSON cannot say it (the schema wants one item), and there is nothing to tell anyone.
             step.note(Kind.LOST, "no values: answered here, not passed on", EMPTY_METER_VALUES, "meterValue")
         if self._strict:
@@ -92,11 +93,11 @@ class Tongue:
 
     def _read(self, payload: Payload, action: str, response: bool, side: Side, step: Step) -> Payload:
         """The canonical payload, mended where that is wanted and needed."""
-        form = _form(self.version, action, response, side) or _form(Version.V16, action, response, side)
+        form = validity.form_of(self.version, action, response, side) or validity.form_of(Version.V16, action, response, side)
         if not self._newest and (form is None or form.version is Version.V16):
             step.note(Kind.REPAIRED, "an action of OCPP 1.6", "quirks.other-version", "action")
         if form is None:
-            return payload if step.off or self._strict else _without_empty(payload, action, response, step)
+            return payload if step.off or self._strict else validity.without_empty(payload, action, response, step)
         if form.version is Version.V16 and not self.manner.meter and (self._strict or schemas.fits(action, response, payload)):
             return payload
         read = objects.read(payload, form.shape, step)
@@ -108,31 +109,16 @@ class Tongue:
         side = self.side if response else _OTHER[self.side]
         if action not in known_actions(side):
             return message  # of a vendor
-        form = _form(self.version, action, response, side)
+        form = validity.form_of(self.version, action, response, side)
         if form is None and not self._newest and not response:
             raise NotSupported(f"{action} does not exist in OCPP {self.version}", {"version": self.version, "transport": "json"})
         step = Step(_title(action, response), "", self.manner)
-        payload = self._valid(message.payload, action, response, side, step)
+        payload = validity.valid(message.payload, action, response, side, step, self._strict)
         if form is not None and not self._plain:
             payload = objects.write(payload, form.shape, step)
         if self._strict:
             refuse_repairs(step.said())
         return message if payload is message.payload else _with(message, action, payload, step.said())
-
-    def _valid(self, payload: Payload, action: str, response: bool, side: Side, step: Step) -> Payload:
-        """What a backend says as the published schema has it, mended where that is sure. Raises a constraint violation."""
-        if step.off or schemas.fits(action, response, payload):
-            return payload
-        if not self._strict:
-            form = _form(Version.V16, action, response, side)
-            read = objects.read(payload, form.shape, step) if form else _without_empty(payload, action, response, step)
-            if changed := next((r for r in step.said() if r.kind is Kind.CHANGED), None):
-                raise PropertyConstraintViolation(
-                    f"{step.title} {changed.path}: expected a valid value, it would be {changed.detail}"
-                )
-            payload = read
-        schemas.judge(action, response, payload)
-        return payload
 
 
 @lru_cache(maxsize=256)
@@ -143,11 +129,6 @@ def tongue(version: Version, side: Side, manner: Manner) -> Tongue | None:
 
 def _title(action: str, response: bool) -> str:
     return f"{action}.{'conf' if response else 'req'}"
-
-
-def _form(version: Version, action: str, response: bool, side: Side) -> Form | None:
-    spoken = dialect(version, side)
-    return (spoken.responses if response else spoken.requests).get(action)
 
 
 def _known(action: str, side: Side) -> str:
@@ -164,39 +145,3 @@ def _with(message: Call | Result, action: str, payload: Payload, remarks: tuple[
     if isinstance(message, Result):
         return Result(payload, message.id, action, remarks)
     return Call(action, payload, message.id, message.identity, message.side, remarks)
-
-
-# --- messages that no contract describes, but a schema -----------------------------------------------------------------
-
-
-def _without_empty(payload: Payload, action: str, response: bool, step: Step) -> Payload:
-    """A payload without what is null or empty, if its schema has nothing against it then; texts only where need be."""
-    noted = step.noted
-    nothing: tuple[Any, ...] = (None, {}, [])
-    for empty in (nothing, (*nothing, "")):
-        pruned: Payload = _pruned(payload, empty, step)
-        if schemas.fits(action, response, pruned):
-            return pruned
-        step.forget(noted)
-    return payload
-
-
-def _pruned(value: Any, empty: tuple[Any, ...], step: Step) -> Any:
-    if isinstance(value, list):
-        return [_inside(i, item, empty, step) for i, item in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    kept = {}
-    for name, item in value.items():
-        if item in empty:
-            step.note(Kind.REPAIRED, "null or empty, taken as absent", "quirks.empty", name[:_NAME_MOST])
-        else:
-            kept[name] = _inside(name[:_NAME_MOST], item, empty, step)
-    return kept
-
-
-def _inside(part: str | int, item: Any, empty: tuple[Any, ...], step: Step) -> Any:
-    step.path.append(part)
-    pruned = _pruned(item, empty, step)
-    step.path.pop()
-    return pruned

@@ -69,7 +69,7 @@ def translate(data: bytes, wish: Wish = Wish()) -> Translated:
 
 
 def _to_json(data: bytes, wish: Wish) -> Translated:
-    envelope = soap.parse(data)
+    envelope = soap.parse(data, role=wish.side)
     message = soap.read(envelope, wish.received, wish.manner(envelope.identity, envelope.version))
     if wish.strict:
         refuse_repairs(message.remarks)

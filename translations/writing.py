@@ -43,6 +43,9 @@ def write(payload: Mapping[str, Any], shape: Shape, out: list[str], step: Step) 
         if nested:
             _write_nested(value, slot, out, step)
         elif words is None:
+            if value == "" and slot.filled and not slot.required:
+                step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name)
+                continue
             out.append(f"{opening}{pen(value, slot, step)}{closing}")
         elif text := (words.get(value) if type(value) is str else None) or odd_down(value, slot, step):
             out.append(f"{opening}{text}{closing}")
