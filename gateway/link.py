@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.exchange import Exchange, Ids
-from gateway.rpc import Answered, Ended, Event, Limits, Malformed, Received, Refused, Send, Serve, Session
+from gateway.rpc import Answered, Ended, Event, Late, Limits, Malformed, Received, Refused, Send, Serve, Session
 from gateway.traffic.record import Record, Tap
 from translations import ocppj
 from translations.errors import FormationViolation, InternalError, OcppError
 from translations.messages import Answer, Call, Error, Message, Remark, Result, Side
 from translations.tongue import Tongue
 
-__all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "Oversized", "Transport", "Unsent"]
+__all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "NoAnswer", "Oversized", "Transport", "Unsent"]
 
 CLOSE_GRACE = 5.0  # seconds for the closing handshake, and for tasks to notice that they are cancelled
 AT_ONCE = 8  # frames that are taken before others have their turn
@@ -41,6 +41,10 @@ class Closed(Exception):
 
 class Unsent(Closed):
     """The socket was closed, or closing, before the call was sent."""
+
+
+class NoAnswer(TimeoutError):
+    """The call was sent, and its time is over. The peer may still answer it."""
 
 
 class Oversized(Closed):
@@ -70,7 +74,8 @@ class Link:
     """Calls both ways over one socket: `exchange` answers the peer's calls, `call` makes ours.
 
     `tongue` translates and judges, and may be exchanged; without one, messages pass as they are. `pace` is awaited with the
-    identity before a frame is taken. `settle` has the last word on what a call of the peer says.
+    identity before a call of the peer is carried out; frames are read meanwhile, and calls wait within `limits`. `settle` has
+    the last word on what a call of the peer says. `on_late` hears the answers that come when their calls were given up.
     """
 
     __slots__ = (
@@ -80,6 +85,7 @@ class Link:
         "_ended",
         "_exchange",
         "_ids",
+        "_on_late",
         "_pace",
         "_reading",
         "_session",
@@ -109,11 +115,12 @@ class Link:
         tongue: Tongue | None = None,
         pace: Callable[[str], Awaitable[object]] | None = None,
         settle: Callable[[Call], Call] | None = None,
+        on_late: Callable[[Answer], None] | None = None,
     ) -> None:
         self.identity, self.leg, self.version, self.peer = identity, leg, version, peer
         self._transport, self._exchange, self._tap, self._ids = transport, exchange, tap, ids
         self._session = Session(ids, identity, side, limits, tongue, settle)
-        self._pace = pace
+        self._pace, self._on_late = pace, on_late
         self._waiters: dict[str, asyncio.Future[Answer | Closed | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Timeout | None = None
@@ -142,8 +149,6 @@ class Link:
             async with asyncio.timeout(CLOSE_GRACE if self._ended else None) as self._reading:
                 while True:
                     data = await self._transport.receive()
-                    if self._pace is not None:
-                        await self._pace(self.identity)
                     if not self._ended:
                         # Only frames of our own wait here, never an exchange: that runs in a task (see Serve).
                         frames = self._carry_out(self._take(data), data)
@@ -181,8 +186,8 @@ class Link:
         return Error("GenericError", text, {}, call.id, call.action)
 
     def ask(self, call: Call, timeout: float) -> Coroutine[Any, Any, Answer]:
-        """Make a call of ours; an Error is the peer's. Raises TimeoutError, Closed (Unsent if it was not sent), or OcppError
-        if too many wait or the peer cannot be told.
+        """Make a call of ours; an Error is the peer's. Raises TimeoutError (NoAnswer if it was sent), Closed (Unsent if it was
+        not sent), or OcppError if too many wait or the peer cannot be told.
 
         The call is under way when this returns, ahead of those that others make later; what is awaited is the answer.
         """
@@ -204,15 +209,17 @@ class Link:
 
     async def _awaited(self, call_id: str, waiter: asyncio.Future[Answer | Closed | None], timer: asyncio.TimerHandle) -> Answer:
         outcome: Answer | Closed | None = None
+        sent = True
         try:
             outcome = await waiter
         finally:
             timer.cancel()
             del self._waiters[call_id]
             if outcome is None:
+                sent = self._session.sent(call_id)
                 self._give_up(call_id)
         if outcome is None:
-            raise TimeoutError
+            raise NoAnswer if sent else TimeoutError
         if isinstance(outcome, Closed):
             raise outcome
         return outcome
@@ -280,6 +287,8 @@ class Link:
             self._spawn(self._send(frames))
 
     async def _serve(self, call: Call) -> None:
+        if self._pace is not None:
+            await self._pace(self.identity)
         answer = await self._answer(call)
         try:
             events = self._session.answer(answer, time.monotonic())
@@ -332,6 +341,9 @@ class Link:
                     self._tap(self._refused(event, data))
                 case Ended():
                     self.end(1002, event.reason)
+                case Late():
+                    if self._on_late is not None:
+                        self._on_late(event.answer)
         return frames
 
     def _wake(self, answer: Answer) -> None:

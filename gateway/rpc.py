@@ -17,7 +17,18 @@ from translations.messages import Answer, Call, Error, Kind, Message, Remark, Re
 from translations.tongue import Tongue
 
 BINARY = Remark(Kind.REPAIRED, "frame", "binary frame read as text", "ocppj.binary")
-REMEMBERED = 8  # calls given up whose late answers can still be told from unknown ones
+REMEMBERED = 16  # calls given up whose late answers can still be told from unknown ones
+# These are forgotten last, for their late answers are worth money. A JSON charger has one of them under way at a time, a SOAP
+# charger one for each connector or so; heartbeats and readings that a slow CSMS leaves unanswered come by the dozen.
+DEAR = frozenset({"StartTransaction", "StopTransaction"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered(Error):
+    """An error that says besides: `backend` heard the call, gave no answer in so many seconds, and may still answer."""
+
+    backend: str = ""
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,12 @@ class Answered(NamedTuple):
     answer: Answer
 
 
+class Late(NamedTuple):
+    """The answer to a call of ours that was given up, as the wire has it."""
+
+    answer: Answer
+
+
 class Send(NamedTuple):
     """A frame to be sent now."""
 
@@ -86,7 +103,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event = Received | Refused | Malformed | Serve | Answered | Send | Ended
+Event = Received | Refused | Malformed | Serve | Answered | Late | Send | Ended
 
 
 class _Incoming(NamedTuple):
@@ -182,12 +199,18 @@ class Session:
             self._waiting.pop(call_id, None)
         if self._flight is None or self._flight.call.id != call_id:
             return []
+        self._remember(self._flight)
+        return self._next(at)
+
+    def _remember(self, flight: _Flight) -> None:
+        call = flight.call
         if self._given_up is None:
             self._given_up = {}
-        self._given_up[call_id] = self._flight
+        # Without its payload, which can be long: it was sent.
+        self._given_up[call.id] = _Flight(Call(call.action, {}, call.id, call.identity, call.side), flight.at)
         if len(self._given_up) > REMEMBERED:
-            del self._given_up[next(iter(self._given_up))]
-        return self._next(at)
+            cheap = (key for key, (each, _) in self._given_up.items() if each.action not in DEAR)
+            del self._given_up[next(cheap, next(iter(self._given_up)))]
 
     def answer(self, answer: Answer, at: float) -> list[Event]:
         """Answer the call that is being served; the next one in the queue, if any, is served then."""
@@ -279,7 +302,7 @@ class Session:
     def _answered(self, message: Result | Error, at: float, time: str) -> list[Event]:
         flight = self._flight
         if flight is None or flight.call.id != message.id:
-            return [self._stray(message)]
+            return self._stray(message)
         answer = _with_action(message, flight.call)
         self._last = flight.call.id
         try:
@@ -294,16 +317,17 @@ class Session:
             received = Received(heard, answer.id, flight.at, translated=True)
         return [received, Answered(heard), *self._next(at)]
 
-    def _stray(self, message: Result | Error) -> Received:
+    def _stray(self, message: Result | Error) -> list[Event]:
         if self._given_up and (flight := self._given_up.pop(message.id, None)):
             self.late += 1
             self._last = message.id
-            return Received(_with_action(message, flight.call), message.id, flight.at, "late")
+            answer = _with_action(message, flight.call)
+            return [Received(answer, message.id, flight.at, "late"), Late(answer)]
         if message.id == self._last:
             self.double += 1
-            return Received(message, message.id, None, "double")
+            return [Received(message, message.id, None, "double")]
         self.unknown += 1
-        return Received(message, "", None, "unknown")
+        return [Received(message, "", None, "unknown")]
 
     def _bad(self, error: OcppError, at: float) -> list[Event]:
         self.malformed += 1

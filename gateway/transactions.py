@@ -3,7 +3,8 @@
 
 Chargers repeat what they were not sure was heard, with a new message id, and a CSMS that takes each for a new one bills twice.
 So a repetition is known by its content. Kept are the digest of that and the answer, which may carry a parentIdTag: for as long
-as `transactions.remember` says, in a file that only its owner may read.
+as `transactions.remember` says, in a file that only its owner may read. A slow CSMS is the main reason why chargers repeat: what
+it has not answered in time counts as under way for a while, and its late answer is kept like any other.
 """
 
 import asyncio
@@ -13,20 +14,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import structlog
 
 from gateway.exchange import Exchange
+from gateway.rpc import Unanswered
 from gateway.state.connectors import Connectors
+from gateway.state.digest import digest
 from gateway.state.ledger import Ledger
+from gateway.state.overdue import Due, Overdue
 from gateway.state.store import Connector, Kept, StateStore
 from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result
 
 START, STOP, STATUS = "StartTransaction", "StopTransaction", "StatusNotification"
-AVAILABLE = "Available"
+ACCEPTED, AVAILABLE = "Accepted", "Available"
 NEWEST = 10_000  # answers at hand; older ones are looked up on disk
 LONGEST = 2_048  # bytes of an answer; the longest that OCPP 1.6 allows has a few hundred
 MOST_FLYING = 20_000
@@ -34,7 +37,6 @@ _OURS = frozenset({START, STOP, STATUS})
 
 REPEATED = Remark(Kind.ASSUMED, "", "answered as the first time, not passed on", "transactions.repeated")
 
-_CANONICAL = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(Payload, float_hook=Decimal)
 
@@ -50,6 +52,8 @@ class Transactions:
         self._connectors = Connectors()
         self._answers: OrderedDict[bytes, Kept] = OrderedDict()
         self._flying: dict[bytes, asyncio.Task[Answer]] = {}
+        self._overdue = Overdue()
+        self._landing: set[asyncio.Task[None]] = set()
 
     @property
     def fault(self) -> str:
@@ -60,13 +64,24 @@ class Transactions:
         """Take over what an earlier run knew. The store is open. Raises StateError."""
         self._connectors.restore(await self._ledger.open(self._connectors.most))
 
+    def release(self) -> None:
+        """Once backends are closed: whoever waits for a late answer, now or later, hears that none comes."""
+        self._overdue.close()
+
     async def close(self, deadline: float = 10.0) -> None:
-        """Once no more calls come and backends have answered: give up what still flies, and write what is to be written."""
-        flying = [*self._flying.values()]
-        for task in flying:
-            task.cancel()
-        await asyncio.gather(*flying, return_exceptions=True)
-        await self._ledger.close(deadline)
+        """Once no more calls come and backends are closed: write what is to be written, within so many seconds.
+
+        What was just answered is on its way here; whatever has not arrived after half of the time is given up.
+        """
+        self.release()
+        clock = asyncio.get_running_loop().time
+        over = clock() + deadline
+        if tasks := {*self._flying.values(), *self._landing}:
+            await asyncio.wait(tasks, timeout=deadline / 2)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._ledger.close(over - clock())
 
     async def __call__(self, call: Call) -> Answer:
         """Answer a charger's call."""
@@ -75,8 +90,21 @@ class Transactions:
         if call.action != STATUS:
             return await self._once(call)
         if call.payload.get("status") == AVAILABLE:
-            self._ledger.note(self._connectors.freed(call.identity, _integer(call.payload.get("connectorId"))))
+            connector = _connector(call)
+            self._overdue.passed(call.identity, connector)
+            self._ledger.note(self._connectors.freed(call.identity, connector))
         return await self._exchange(call)
+
+    def late(self, backend: str, answer: Answer) -> None:
+        """Take what a backend answers after its deadline as if it had come in time. Other late answers mean nothing here."""
+        due = self._overdue.find(backend, answer.id)
+        if due is None:
+            return
+        kept = self._kept(due.key, due.call, answer)
+        changed = self._changed(due.call, answer, None) if self._overdue.newest(due) else ()
+        task = asyncio.create_task(self._land(due, answer, kept, changed))
+        self._landing.add(task)
+        task.add_done_callback(self._landing.discard)
 
     def settle(self, call: Call) -> Call:
         """The call with what `Occupied` means here in place of what was guessed; every other call as it is."""
@@ -85,7 +113,7 @@ class Transactions:
         guess = next((r for r in call.remarks if r.kind is Kind.ASSUMED and r.path == "status"), None)
         if guess is None:
             return call
-        status, reason = self._connectors.occupied(call.identity, _integer(call.payload.get("connectorId")))
+        status, reason = self._connectors.occupied(call.identity, _connector(call))
         settled = replace(guess, detail=f"Occupied became {status}: {reason}")
         remarks = tuple(settled if remark is guess else remark for remark in call.remarks)
         return replace(call, payload=call.payload | {"status": status}, remarks=remarks)
@@ -94,11 +122,13 @@ class Transactions:
 
     async def _once(self, call: Call) -> Answer:
         """Pass the call on unless it was, and wait for the answer together with whoever repeats it meanwhile."""
-        key = _digest(call)
+        key = digest(call)
         if key is None:
             return await self._exchange(call)
         if flying := self._flying.get(key):
             return _repeated(await _landed(flying, call), call)
+        if due := self._overdue.get(key, asyncio.get_running_loop().time()):
+            return await _arrival(due, call)
         if len(self._flying) >= MOST_FLYING:
             return Error("InternalError", f"{MOST_FLYING} transactions are under way", {}, call.id, call.action)
         task = self._flying[key] = asyncio.create_task(self._answered(key, call))
@@ -114,17 +144,38 @@ class Transactions:
             return Result(known, call.id, call.action, (REPEATED,))
         over = self._stopped(call)
         answer = await self._exchange(call)
-        changed = self._changed(call, answer, over)
-        kept = self._kept(key, call, answer)
+        if isinstance(answer, Unanswered):
+            answer = self._unanswered(key, call, answer)
+        await self._write(self._kept(key, call, answer), self._changed(call, answer, over))
+        return answer
+
+    def _unanswered(self, key: bytes, call: Call, error: Unanswered) -> Answer:
+        """The error; or what came meanwhile, very late, as the answer to the same content before."""
+        due = Due(key, call, _connector(call), error, asyncio.get_running_loop().time())
+        self._overdue.add(due)
+        if (kept := self._answers.get(key)) is None or (known := self._read(kept)) is None:
+            return error
+        answer = Result(known, call.id, call.action, (REPEATED,))
+        self._overdue.answered(due, answer)
+        return answer
+
+    async def _land(self, due: Due, answer: Answer, kept: Kept | None, changed: Sequence[Connector]) -> None:
+        await self._write(kept, changed)
+        self._overdue.answered(due, answer)
+
+    async def _write(self, kept: Kept | None, changed: Sequence[Connector]) -> None:
         if kept is None:
             self._ledger.note(changed)
         else:
             await self._ledger.keep(kept, changed)
-        return answer
 
     async def _known(self, key: bytes) -> Payload | None:
         kept = self._answers.get(key) or await self._ledger.find(key)
-        if kept is None or self._clock() - kept.at > self._remember:
+        return None if kept is None else self._read(kept)
+
+    def _read(self, kept: Kept) -> Payload | None:
+        """The answer, unless it is too old."""
+        if self._clock() - kept.at > self._remember:
             return None
         try:
             payload: Payload = _DECODER.decode(kept.payload)
@@ -137,7 +188,7 @@ class Transactions:
         """The answer, to be told again. An error is not, nor a start that came to no transaction."""
         if not isinstance(answer, Result) or (call.action == START and _transaction(answer.payload) is None):
             return None
-        payload = _json(_ENCODER, answer.payload)
+        payload = _json(answer.payload)
         if payload is None or len(payload) > LONGEST:
             logger.warning("transactions.not_kept", charger=call.identity, reason=f"expected JSON of at most {LONGEST} bytes")
             return None
@@ -157,10 +208,13 @@ class Transactions:
         """What this came to. `over` is the connector whose transaction the call has stopped."""
         if call.action == STOP:
             return self._connectors.now(call.identity, over)  # it may be Available by now
-        if isinstance(answer, Result):
-            connector, transaction = _integer(call.payload.get("connectorId")), _transaction(answer.payload)
-            return self._connectors.started(call.identity, connector, transaction)
-        return ()
+        if not isinstance(answer, Result) or not _accepted(answer.payload):
+            return ()  # nothing begins there: what was known still holds
+        # Whatever number it has: 0 and -1 are seen, from a CSMS that numbers nothing. Who accepts it lets the charger charge, and
+        # the stop will come with the same number.
+        connector = _connector(call)
+        self._overdue.passed(call.identity, connector)
+        return self._connectors.started(call.identity, connector, _transaction(answer.payload))
 
 
 async def _landed(task: asyncio.Task[Answer], call: Call) -> Answer:
@@ -174,23 +228,35 @@ async def _landed(task: asyncio.Task[Answer], call: Call) -> Answer:
     return task.result()
 
 
+async def _arrival(due: Due, call: Call) -> Answer:
+    """The late answer, if it comes while a call may wait; else once more the error that nobody answered in time."""
+    left = due.until - asyncio.get_running_loop().time()
+    await asyncio.wait({due.came}, timeout=min(left, due.error.waited))
+    if due.came.cancelled():
+        return Error("InternalError", "the gateway is shutting down", {}, call.id, call.action)
+    return _repeated(due.came.result() if due.came.done() else due.error, call)
+
+
 def _repeated(answer: Answer, call: Call) -> Answer:
     remarks = answer.remarks if REPEATED in answer.remarks else (*answer.remarks, REPEATED)
     return replace(answer, id=call.id, remarks=remarks)
 
 
-def _digest(call: Call) -> bytes | None:
-    """Of the content and of who says it: not of the message id, of the order of keys, and of the case of the identity."""
-    content = _json(_CANONICAL, (call.identity.casefold(), call.action, call.payload))
-    return None if content is None else blake2b(content, digest_size=32).digest()
-
-
-def _json(encoder: msgspec.json.Encoder, value: Any) -> bytes | None:
-    """The JSON; None where JSON cannot say it (half a surrogate pair, an integer beyond 64 bits): no backend hears that."""
+def _json(value: Any) -> bytes | None:
+    """The JSON; None where JSON cannot say it."""
     try:
-        return encoder.encode(value)
+        return _ENCODER.encode(value)
     except (ValueError, ArithmeticError, RecursionError):
         return None
+
+
+def _accepted(payload: Payload) -> bool:
+    info = payload.get("idTagInfo")
+    return isinstance(info, dict) and info.get("status") == ACCEPTED
+
+
+def _connector(call: Call) -> int | None:
+    return _integer(call.payload.get("connectorId"))
 
 
 def _transaction(payload: Payload) -> int | None:

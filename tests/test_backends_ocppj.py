@@ -25,6 +25,7 @@ from gateway.backends.session import MOVES, State, Step
 from gateway.config import Ocppj
 from gateway.dial import Dialler, Socket
 from gateway.exchange import Ids
+from gateway.rpc import Unanswered
 from gateway.traffic.record import Record
 from tests.ws import DEADLINE
 from translations.messages import Answer, Call, Error, Result, Side
@@ -87,7 +88,7 @@ class Rig:
         self.commands: list[tuple[str, Call]] = []
         hooks: dict[str, Any] = {
             key: options.pop(key)
-            for key in ("on_open", "on_announced", "connect_concurrency", "drain", "frame_limit")
+            for key in ("on_open", "on_announced", "on_late", "connect_concurrency", "drain", "frame_limit")
             if key in options
         }
         scheme = options.pop("scheme", "ws")
@@ -284,8 +285,29 @@ async def test_a_csms_that_picks_another_subprotocol_is_not_used() -> None:
 
 async def test_a_slow_csms_is_an_error_at_the_deadline() -> None:
     async with rigged(be_silent, timeout=0.2) as rig:
-        answer = await rig.backend.exchange(heartbeat())
-    assert answer == Error("InternalError", "backend csms gave no answer in 0.2 s", {}, "g1", "Heartbeat")
+        answers = [await rig.backend.exchange(heartbeat(f"g{i}")) for i in range(2)]  # before and after it is connected
+    text = "backend csms gave no answer in 0.2 s"
+    assert answers == [Unanswered("InternalError", text, {}, f"g{i}", "Heartbeat", backend="csms", waited=0.2) for i in range(2)]
+
+
+async def test_an_answer_after_the_deadline_is_told_with_the_name_of_the_backend() -> None:
+    late: asyncio.Queue[tuple[str, Answer]] = asyncio.Queue()
+    async with rigged(be_silent, timeout=0.05, on_late=lambda *told: late.put_nowait(told)) as rig, asyncio.timeout(DEADLINE):
+        await rig.backend.exchange(heartbeat())
+        await (await rig.csms.socket()).send('[3,"g1",{"currentTime":"now"}]')
+        assert await late.get() == ("csms", Result({"currentTime": "now"}, "g1", "Heartbeat"))
+
+
+async def test_a_call_of_which_the_csms_has_heard_nothing_is_not_waited_for() -> None:
+    async with rigged(be_silent, timeout=0.2) as rig:
+        rig.backend.arrive("CP-1")
+        await rig.until(State.UP)
+        link = rig.backend._sessions["cp-1"].link
+        assert link is not None
+        first = asyncio.ensure_future(link.ask(heartbeat("g1"), DEADLINE))
+        answer = await rig.backend.exchange(heartbeat("g2"))
+        first.cancel()
+    assert answer == Error("InternalError", "backend csms gave no answer in 0.2 s", {}, "g2", "Heartbeat")
 
 
 async def test_the_deadline_includes_the_time_to_connect() -> None:

@@ -1,21 +1,27 @@
 """gateway.link: a session over a socket, and its records."""
 
 import asyncio
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
 
+from gateway.chargers.ocppj import AsgiSocket
 from gateway.exchange import Ids
-from gateway.link import Closed, Link, Oversized, Unsent
+from gateway.link import Closed, Link, NoAnswer, Oversized, Unsent
 from gateway.rpc import Limits
 from gateway.traffic.record import Record
-from tests.ws import DEADLINE, Pipe, nothing, wired
+from tests.ws import DEADLINE, Pipe, nothing, serving, wired
 from translations.errors import NotSupported
 from translations.messages import Answer, Call, Error, Result, Side, Version
 from translations.tongue import Tongue
 
 HEARTBEAT = '[2,"c1","Heartbeat",{}]'
 SECOND = '[2,"c2","Authorize",{}]'
+FACTS: dict[str, Any] = {"identity": "CP-1", "leg": "charger", "side": Side.CENTRAL_SYSTEM, "ids": Ids()}
 
 
 def reset(call_id: str) -> Call:
@@ -146,11 +152,25 @@ async def test_no_answer_in_time_is_an_error_and_a_late_one_is_recorded_as_late(
     assert (ends.records[1].exchange, ends.records[1].note) == ("g1", "came after its call was given up")
 
 
+async def test_whoever_wants_late_answers_hears_them() -> None:
+    late, pipe = list[Answer](), Pipe()
+    link = Link(pipe, nothing, lambda record: None, **FACTS, on_late=late.append)
+    running = asyncio.ensure_future(link.run())
+    with pytest.raises(NoAnswer):
+        await link.ask(reset("g1"), 0.01)
+    pipe.feed('[3,"g1",{"status":"Accepted"}]', '[3,"g1",{}]', '[3,"g2",{}]')
+    pipe.hang_up()
+    await asyncio.wait_for(running, DEADLINE)
+    assert late == [Result({"status": "Accepted"}, "g1", "Reset")]
+
+
 async def test_a_call_that_waits_for_its_turn_runs_out_of_time_unsent() -> None:
     async with wired() as ends:
         first = asyncio.ensure_future(ends.link.call(reset("g1"), DEADLINE))
         await ends.pipe.sent()
-        assert isinstance(await ends.link.call(reset("g2"), 0.01), Error)
+        with pytest.raises(TimeoutError) as late:
+            await ends.link.ask(reset("g2"), 0.01)
+        assert late.type is TimeoutError
         ends.pipe.feed('[3,"g1",{}]')
         assert await first == Result({}, "g1", "Reset")
     assert ends.pipe.outbox.empty()
@@ -383,22 +403,64 @@ async def test_a_call_that_cannot_be_said_is_an_error_and_nothing_is_sent() -> N
     assert ends.records == []
 
 
-async def test_a_frame_is_taken_when_its_sender_may_send_one_more() -> None:
-    asked, release = asyncio.Queue[str](), asyncio.Event()
+class Pace:
+    """Lets one call after the other be carried out, each when it is told to."""
 
-    async def pace(identity: str) -> None:
-        asked.put_nowait(identity)
-        await release.wait()
+    def __init__(self) -> None:
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
+        self.release = asyncio.Semaphore(0)
 
-    pipe, records = Pipe(), list[Record]()
-    link = Link(pipe, nothing, records.append, identity="CP-1", leg="charger", side=Side.CENTRAL_SYSTEM, ids=Ids(), pace=pace)
-    running = asyncio.ensure_future(link.run())
-    pipe.feed(HEARTBEAT)
-    assert (await asked.get(), records) == ("CP-1", [])
-    release.set()
-    assert await pipe.sent() == '[3,"c1",{}]'
+    async def __call__(self, identity: str) -> None:
+        self.asked.put_nowait(identity)
+        await self.release.acquire()
+
+
+async def test_a_call_is_carried_out_when_its_sender_may_make_one_more() -> None:
+    pace, pipe, served = Pace(), Pipe(), list[str]()
+
+    async def exchange(call: Call) -> Answer:
+        served.append(call.action)
+        return Result({})
+
+    running = asyncio.ensure_future(Link(pipe, exchange, lambda record: None, **FACTS, pace=pace).run())
+    pipe.feed(HEARTBEAT, SECOND)
+    for already, answer in (([], '[3,"c1",{}]'), (["Heartbeat"], '[3,"c2",{}]')):
+        assert (await asyncio.wait_for(pace.asked.get(), DEADLINE), served) == ("CP-1", already)
+        pace.release.release()
+        assert await pipe.sent() == answer
     pipe.hang_up()
     await running
+
+
+async def test_while_calls_wait_frames_are_read_and_calls_beyond_the_limit_refused() -> None:
+    pipe, limits = Pipe(), Limits(queued=2)
+    link = Link(pipe, nothing, lambda record: None, **FACTS, pace=Pace(), limits=limits)
+    running = asyncio.ensure_future(link.run())
+    ours = asyncio.ensure_future(link.ask(reset("g1"), DEADLINE))
+    await pipe.sent()
+    pipe.feed(*(f'[2,"c{n}","Heartbeat",{{}}]' for n in range(4)), '[3,"g1",{}]')
+    assert (await pipe.sent()).startswith('[4,"c3","GenericError","expected at most 2 unanswered calls')
+    assert await ours == Result({}, "g1", "Reset")
+    link.end(1001, "enough")
+    await running
+    assert pipe.outbox.empty()
+
+
+async def test_pings_are_answered_while_calls_wait() -> None:
+    pace = Pace()
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await Link(AsgiSocket(receive, send), nothing, lambda record: None, **FACTS, pace=pace).run()
+
+    async with serving(door) as port, connect(f"ws://127.0.0.1:{port}/") as socket:
+        for n in range(10):
+            await socket.send(f'[2,"c{n}","Heartbeat",{{}}]')
+        await asyncio.wait_for(pace.asked.get(), DEADLINE)
+        with suppress(TimeoutError):  # what was sent before may all be read at once
+            await asyncio.wait_for(await socket.ping(), 0.05)
+        await asyncio.wait_for(await socket.ping(), DEADLINE)
 
 
 async def test_a_peer_that_floods_lets_others_have_their_turn() -> None:

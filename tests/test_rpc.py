@@ -3,7 +3,22 @@
 import pytest
 
 from gateway.exchange import Ids
-from gateway.rpc import BINARY, REMEMBERED, Answered, Ended, Event, Limits, Malformed, Received, Refused, Send, Serve, Session
+from gateway.rpc import (
+    BINARY,
+    DEAR,
+    REMEMBERED,
+    Answered,
+    Ended,
+    Event,
+    Late,
+    Limits,
+    Malformed,
+    Received,
+    Refused,
+    Send,
+    Serve,
+    Session,
+)
 from translations.errors import GenericError, PropertyConstraintViolation
 from translations.messages import Call, Error, Result, Side, Version
 from translations.tongue import Tongue
@@ -136,11 +151,12 @@ def test_a_waiting_call_that_is_given_up_is_never_sent() -> None:
     assert frames(one.receive('[3,"g1",{}]', 3.0)) == []
 
 
-def test_a_late_answer_is_dropped_and_counted() -> None:
+def test_a_late_answer_is_told_and_counted() -> None:
     one = session()
     one.call(call("g1"), 1.0)
     one.forget("g1", 2.0)
-    assert one.receive('[3,"g1",{}]', 3.0) == [Received(Result({}, "g1", "Reset"), "g1", 1.0, "late")]
+    answer = Result({}, "g1", "Reset")
+    assert one.receive('[3,"g1",{}]', 3.0) == [Received(answer, "g1", 1.0, "late"), Late(answer)]
     assert one.late == 1
 
 
@@ -164,6 +180,30 @@ def test_only_the_last_calls_given_up_are_remembered() -> None:
         one.call(call(f"g{i}"), 1.0)
         one.forget(f"g{i}", 1.0)
     assert fates(one.receive('[3,"g0",{}]', 2.0) + one.receive('[3,"g1",{}]', 2.0)) == ["unknown", "late"]
+
+
+def given_up(one: Session, action: str, call_id: str) -> None:
+    one.call(Call(action, {}, call_id), 1.0)
+    one.forget(call_id, 1.0)
+
+
+@pytest.mark.parametrize("action", sorted(DEAR))
+def test_calls_that_are_worth_money_are_forgotten_last(action: str) -> None:
+    one = session()
+    given_up(one, action, "dear")
+    for i in range(5 * REMEMBERED):
+        given_up(one, "Heartbeat", f"g{i}")
+    events = one.receive('[3,"dear",{}]', 2.0)
+    assert (fates(events), events[-1]) == (["late"], Late(Result({}, "dear", action)))
+
+
+def test_of_calls_that_are_worth_money_too_only_the_last_are_remembered() -> None:
+    one = session()
+    for i in range(REMEMBERED + 1):
+        given_up(one, "StopTransaction", f"g{i}")
+    given_up(one, "Heartbeat", "cheap")
+    answers = [one.receive(f'[3,"{call_id}",{{}}]', 2.0) for call_id in ("g0", "g1", "cheap")]
+    assert [fates(events) for events in answers] == [["unknown"], ["late"], ["unknown"]]
 
 
 def test_a_malformed_call_is_answered_where_its_id_is_readable() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.rpc import Unanswered
 from gateway.state.connectors import Connectors
 from gateway.state.store import Connector, StateStore
 from gateway.transactions import Transactions
@@ -15,6 +16,9 @@ from translations.messages import Answer, Call, Error, Kind, Remark, Result
 RULE = "ocpp15.StatusNotificationRequest.status"
 CASE = Remark(Kind.REPAIRED, "status", "written occupied", "quirks.case")
 GUESSED = Remark(Kind.ASSUMED, "status", "Occupied became Charging", RULE)
+
+
+REFUSALS = {-1: "Invalid", 403: "Blocked", 405: "Expired", 409: "ConcurrentTx"}
 
 
 def status(status: str, connector: Any = 1, identity: str = "CP-1") -> Call:
@@ -35,10 +39,16 @@ def stop(transaction: Any = 7, meter: int = 9) -> Call:
 
 
 async def csms(call: Call) -> Answer:
-    """Gives the reading of the meter as the transaction, or as that of an error."""
-    if call.payload.get("meterStart") == 500 or call.payload.get("meterStop") == 500:
+    """Gives the reading of the meter as the transaction; that of an error, a refusal or a time-out is what it says."""
+    meter = call.payload.get("meterStart")
+    if meter == 408:
+        return Unanswered("InternalError", "too slow", {}, call.id, call.action, backend="csms", waited=30)
+    if meter == 500 or call.payload.get("meterStop") == 500:
         return Error("InternalError", "no", {}, call.id, call.action)
-    answers = {"StartTransaction": {"transactionId": call.payload.get("meterStart") or 7}}
+    transaction = {"transactionId": meter or 7, "idTagInfo": {"status": REFUSALS.get(meter or 0, "Accepted")}}
+    if meter == 99:
+        del transaction["idTagInfo"]
+    answers = {"StartTransaction": transaction}
     return Result(answers.get(call.action, {}), call.id, call.action)
 
 
@@ -86,6 +96,12 @@ STORIES: dict[str, tuple[list[Call], str]] = {
     "a repeated start": ([start(), stop(), start()], "Finishing"),
     "a late stop after the next start": ([start(), start(meter=8), stop()], "Charging"),
     "connectors beyond 32 bits": ([start(2**31)], "Preparing"),
+    **{f"a start that is {word}": ([start(meter=meter)], "Preparing") for meter, word in REFUSALS.items()},
+    "a start of which nobody knows": ([start(meter=99)], "Preparing"),
+    "a refused start after a stop": ([start(), stop(), start(meter=-1)], "Finishing"),
+    "a refused start meanwhile": ([start(), start(meter=-1)], "Charging"),
+    "an accepted start without a number": ([start(meter=-2)], "Charging"),
+    "and its stop": ([start(meter=-2), stop(-2)], "Finishing"),
 }
 REASONS = {
     "Charging": "a transaction is open there",
@@ -106,6 +122,27 @@ async def test_occupied_is_told_by_the_transactions(run: Open, story: str, resta
     assert list(settled.payload) == ["connectorId", "status", "errorCode"]
     detail = f"Occupied became {expected}: {REASONS[expected]}"
     assert settled.remarks == (CASE, Remark(Kind.ASSUMED, "status", detail, RULE))
+
+
+MEANWHILE: dict[str, tuple[list[Call], str]] = {
+    "nothing": ([], "Charging"),
+    "available": ([status("Available")], "Preparing"),
+    "available elsewhere": ([status("Available", 2)], "Charging"),
+    "unavailable": ([status("Unavailable")], "Charging"),
+    "another start and its stop": ([start(meter=8), stop(8)], "Finishing"),
+    "a refused start": ([start(meter=-1)], "Charging"),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_a_late_answer_is_of_the_connector_if_that_has_not_gone_on(run: Open, meanwhile: str) -> None:
+    calls, expected = MEANWHILE[meanwhile]
+    transactions = await run()
+    await transactions(late := start(meter=408))
+    for call in calls:
+        await transactions(call)
+    transactions.late("csms", Result({"transactionId": 408, "idTagInfo": {"status": "Accepted"}}, late.id, late.action))
+    assert transactions.settle(occupied()).payload["status"] == expected
 
 
 @pytest.mark.parametrize("connector", [None, "one", "", 1.5, True, 2**31])

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import transactions as module
+from gateway.rpc import Unanswered
 from gateway.state.store import StateStore
 from gateway.transactions import REPEATED, Transactions
 from tests.peers.seen import DEADLINE, Seen
@@ -26,6 +28,7 @@ ENDED: dict[str, Any] = {"transactionId": 7, "idTag": "TAG1", "timestamp": "2024
 START = Call("StartTransaction", BEGUN, "1", "CP-1")
 STOP = Call("StopTransaction", ENDED | {"transactionData": [{"a": 1, "b": 2}, {}]}, "1", "CP-1")
 ACCEPTED = {"status": "Accepted", "parentIdTag": "FLEET-1"}
+WAITED = 30.0  # seconds that the backend had
 
 
 class Csms:
@@ -288,7 +291,7 @@ async def test_at_the_end_whoever_still_waits_is_told(transactions: Transactions
     csms.held.clear()
     waiting = [asyncio.create_task(transactions(replace(START, id=n))) for n in "12"]
     await csms.heard.wait()
-    await transactions.close()
+    await transactions.close(0.02)
     told = [Error("InternalError", "the gateway is shutting down", {}, n, "StartTransaction") for n in "12"]
     assert [replace(answer, remarks=()) for answer in await together(*waiting)] == told
 
@@ -304,6 +307,152 @@ async def test_so_many_at_once_and_no_more(transactions: Transactions, csms: Csm
     await together(first)
     await transactions(STOP)
     assert [*csms.heard] == [START, STOP]
+
+
+# --- what is answered late
+
+
+def slow(call: Call, waited: float = WAITED) -> Answer:
+    return Unanswered("InternalError", "too slow", {}, call.id, call.action, backend="csms", waited=waited)
+
+
+def known_as(call: Call, answer: Answer) -> Answer:
+    """What a repetition hears."""
+    return replace(answer, id=call.id, remarks=(REPEATED,))
+
+
+LATE = [(START, {"transactionId": 1, "idTagInfo": ACCEPTED}), (STOP, {"idTagInfo": ACCEPTED})]
+AGAIN: dict[str, Any] = {"id": "2", "identity": "cp-1"}
+
+
+@pytest.mark.parametrize(("call", "told"), LATE, ids=["start", "stop"])
+async def test_a_late_answer_is_that_of_the_repetition(transactions: Transactions, csms: Csms, call: Call, told: Any) -> None:
+    csms.answer = slow
+    assert await transactions(call) == slow(call)
+    transactions.late("csms", late := Result(told, "1", call.action))
+    again = replace(call, **AGAIN)
+    assert await together(transactions(again)) == [known_as(again, late)]
+    assert [*csms.heard] == [call]
+
+
+async def test_a_repetition_waits_for_it(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = slow
+    await transactions(START)
+    waiting = together(*(transactions(replace(START, id=n)) for n in "23"))
+    asyncio.get_running_loop().call_soon(transactions.late, "csms", late := csms.accept(START))
+    assert await waiting == [known_as(replace(START, id=n), late) for n in "23"]
+    assert [*csms.heard] == [START]
+
+
+async def test_it_is_on_disk_when_it_is_heard_and_the_next_run_knows_it(run: Open, csms: Csms, path: Path) -> None:
+    transactions, csms.answer = await run(), slow
+    await transactions(START)
+    transactions.late("csms", late := csms.accept(START))
+    await together(transactions(replace(START, id="2")))
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT * FROM connectors").fetchall() == [("cp-1", 1, 1, 0)]
+    assert await (await run())(START) == known_as(START, late)
+
+
+async def test_it_is_kept_also_when_nobody_has_repeated_before_the_end(run: Open, csms: Csms) -> None:
+    transactions, csms.answer = await run(), slow
+    await transactions(START)
+    transactions.late("csms", late := csms.accept(START))
+    assert await (await run())(START) == known_as(START, late)  # the run before is closed at once
+
+
+async def test_who_waits_in_vain_hears_the_error_and_the_csms_nothing(
+    transactions: Transactions, csms: Csms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.state.overdue.PATIENCE", 1_000)
+    csms.answer = partial(slow, waited=0.01)
+    first = await transactions(START)
+    again = replace(START, id="2")
+    assert await together(transactions(again), transactions(again)) == [known_as(again, first)] * 2
+    assert [*csms.heard] == [START]
+
+
+async def test_after_a_while_nobody_counts_on_it(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = partial(slow, waited=0.01)
+    await transactions(START)
+    csms.answer = csms.accept
+    async with asyncio.timeout(DEADLINE):
+        while isinstance(await transactions(START), Error):
+            assert len(csms.heard) == 1
+    assert [*csms.heard] == [START, START]
+
+
+async def test_what_comes_even_later_is_known_to_the_next_repetition(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = partial(slow, waited=0)
+    await transactions(START)
+    transactions.late("csms", late := csms.accept(START))
+    assert await transactions(replace(START, id="2")) == known_as(replace(START, id="2"), late)
+    assert [*csms.heard] == [START]
+
+
+async def test_what_comes_even_later_serves_who_was_passed_on_meanwhile(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = partial(slow, waited=0)
+    await transactions(START)
+    csms.held.clear()
+    again = asyncio.create_task(transactions(replace(START, id="2")))
+    await csms.heard.wait(since=1)
+    transactions.late("csms", late := csms.accept(START))
+    csms.held.set()
+    assert await together(again) == [known_as(replace(START, id="2"), late)]
+    transactions.late("csms", Result({"transactionId": 99}, "2", "StartTransaction"))
+    assert await transactions(replace(START, id="3")) == known_as(replace(START, id="3"), late)
+
+
+async def test_a_late_error_is_for_who_waits_and_then_it_is_passed_on(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = slow
+    await transactions(START)
+    again = asyncio.create_task(transactions(replace(START, id="2")))
+    asyncio.get_running_loop().call_soon(transactions.late, "csms", failing(START))
+    assert await together(again) == [known_as(replace(START, id="2"), failing(START))]
+    csms.answer = csms.accept
+    assert await transactions(replace(START, id="3")) == Result(
+        {"transactionId": 2, "idTagInfo": ACCEPTED}, "3", "StartTransaction"
+    )
+
+
+@pytest.mark.parametrize(("backend", "call_id"), [("audit", "1"), ("csms", "7")])
+async def test_others_cannot_answer(transactions: Transactions, csms: Csms, backend: str, call_id: str) -> None:
+    csms.answer = slow
+    await transactions(START)
+    transactions.late(backend, Result({"transactionId": 99}, call_id, "StartTransaction"))
+    assert [len(transactions._landing), len(transactions._overdue)] == [0, 1]
+
+
+async def test_whoever_waits_for_a_late_answer_is_released_at_the_end(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = slow
+    await transactions(START)
+    before = asyncio.create_task(transactions(replace(START, id="2")))
+    asyncio.get_running_loop().call_soon(transactions.release)
+    told = Error("InternalError", "the gateway is shutting down", {}, "2", "StartTransaction")
+    assert await together(before) == [told]
+    assert await together(transactions(replace(START, id="2"))) == [told]
+
+
+# --- the end
+
+
+async def test_what_was_just_answered_is_kept_at_the_end(run: Open, csms: Csms) -> None:
+    transactions = await run()
+    csms.held.clear()
+    first = asyncio.create_task(transactions(START))
+    await csms.heard.wait()
+    csms.held.set()
+    again = await (await run())(START)  # the run before is closed at once
+    assert await together(first) == [csms.accept(START)]
+    assert again == known_as(START, csms.accept(START))
+
+
+async def test_with_nothing_to_write_the_end_comes_at_once(transactions: Transactions) -> None:
+    await transactions(START)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await transactions.close()
+    assert loop.time() - begun < 1
 
 
 # --- what is killed

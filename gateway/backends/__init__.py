@@ -30,7 +30,10 @@ class Backend(Protocol):
         """Whether a call for this charger could be sent now, or is about to be (a first attempt to connect is under way)."""
 
     async def exchange(self, call: Call) -> Answer:
-        """Send the charger's call and wait for the answer, within the backend's deadline. Never raises for the peer's faults."""
+        """Send the charger's call and wait for the answer, within the backend's deadline. Never raises for the peer's faults.
+
+        An error is NotSent where the backend never heard the call, and `gateway.rpc.Unanswered` where it may still answer.
+        """
 
     def offer(self, call: Call) -> None:
         """Let a listener hear the call; its answer is recorded and dropped. Never blocks; bounded."""

@@ -17,7 +17,8 @@ from gateway.backends.session import Session, State, Step
 from gateway.config import Ocppj
 from gateway.dial import FAULTS, FRAME_LIMIT, Dialler, Socket, reason
 from gateway.exchange import Ids
-from gateway.link import CLOSE_GRACE, Closed, Limits, Link, Unsent
+from gateway.link import CLOSE_GRACE, Closed, Limits, Link, NoAnswer, Unsent
+from gateway.rpc import Unanswered
 from gateway.traffic.record import Tap
 from translations.errors import OcppError
 from translations.messages import Answer, Call, Error, Side
@@ -31,7 +32,8 @@ class OcppjBackend:
     """The sessions of all chargers with one CSMS.
 
     `on_open` is asked, whenever a socket has opened and no charger's own BootNotification waits for it, for the one to
-    announce the charger with; the answer goes to `on_announced`.
+    announce the charger with; the answer goes to `on_announced`. `on_late` hears, with the backend's name, the answers that come
+    after the deadline of their calls.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class OcppjBackend:
         *,
         on_open: Callable[[str], Call | None] | None = None,
         on_announced: Callable[[str, Answer], None] | None = None,
+        on_late: Callable[[str, Answer], None] | None = None,
         connect_concurrency: int = 64,
         malformed_limit: int = 20,
         drain: float = 10,
@@ -53,6 +56,7 @@ class OcppjBackend:
         self._config, self._tap, self._ids = config, tap, ids
         self._exchange = partial(commands, config.name)
         self._on_open, self._on_announced = on_open, on_announced
+        self._on_late = partial(on_late, config.name) if on_late else None
         self._handshakes = asyncio.Semaphore(connect_concurrency)  # a fleet that comes back at once
         self._limits = Limits(waiting=config.waiting, malformed=malformed_limit)
         self._drain = drain
@@ -100,6 +104,8 @@ class OcppjBackend:
             if session.state is State.CONNECTING:
                 return await self._ask_once_settled(session, call)
             return await self._ask(session, call, self._config.timeout)
+        except NoAnswer:
+            return self._unanswered(call)
         except TimeoutError:
             if session.link:
                 return self._error(call, f"gave no answer in {self._config.timeout:g} s")
@@ -109,16 +115,15 @@ class OcppjBackend:
 
     async def _ask_once_settled(self, session: Session, call: Call) -> Answer:
         """Wait for the attempt to connect that is under way, and ask; all within one deadline."""
-        boots = call.action == BOOT
+        clock, boots = asyncio.get_running_loop().time, call.action == BOOT
+        over = clock() + self._config.timeout
         session.booting += boots
         try:
-            async with asyncio.timeout(self._config.timeout):
+            async with asyncio.timeout_at(over):
                 await session.settled()
-                session.booting -= boots
-                boots = False
-                return await self._ask(session, call, self._config.timeout)
         finally:
             session.booting -= boots
+        return await self._ask(session, call, over - clock())
 
     def offer(self, call: Call) -> None:
         session = self._session(call.identity)
@@ -173,6 +178,11 @@ class OcppjBackend:
 
     def _error(self, call: Call, text: str, kind: type[Error] = Error) -> Error:
         return kind("InternalError", f"backend {self.name} {text}", {}, call.id, call.action)
+
+    def _unanswered(self, call: Call) -> Unanswered:
+        timeout = self._config.timeout
+        text = f"backend {self.name} gave no answer in {timeout:g} s"
+        return Unanswered("InternalError", text, {}, call.id, call.action, backend=self.name, waited=timeout)
 
     async def _live(self, session: Session) -> None:
         """Connect, talk, wait, and again, until the session is ended."""
@@ -249,6 +259,7 @@ class OcppjBackend:
             ids=self._ids,
             peer=socket.peer,
             limits=self._limits,
+            on_late=self._on_late,
         )
 
     def _announcement(self, session: Session) -> Call | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ocpp.exceptions import InternalError
 
 from gateway.app import Gateway
 from tests.conftest import OpenGateway
@@ -21,7 +22,7 @@ from tests.peers.envelopes import Response, envelope, post
 from tests.peers.json_charger import json_charger
 from tests.peers.seen import DEADLINE
 from tests.peers.soap_charger import soap_charger
-from tests.peers.stack16 import Manner, Stack16, properly, refusing
+from tests.peers.stack16 import Manner, Stack16, properly, refusing, silently
 
 Payload = dict[str, Any]
 BEGUN: Payload = {"connectorId": 2, "idTag": "TAG1", "timestamp": "2024-05-01T08:00:00Z", "meterStart": 100}
@@ -46,14 +47,23 @@ def transaction(response: Response) -> str:
     return str(response.xml.findtext(".//{urn://Ocpp/Cs/2012/06/}transactionId"))
 
 
-def holding(let: asyncio.Event) -> Manner:
-    """Answers when it is let."""
+def holding(let: asyncio.Event, asked: asyncio.Event | None = None) -> Manner:
+    """Answers when it is let; says when it is asked."""
 
     async def manner(end: Stack16, raw: str) -> None:
+        if asked:
+            asked.set()
         await let.wait()
         await properly(end, raw)
 
     return manner
+
+
+async def calls(gateway: Gateway, wanted: int) -> None:
+    """Wait until so many calls of chargers have come."""
+    async with asyncio.timeout(DEADLINE):
+        while sum((row.leg, row.kind) == ("charger", "call") for row in await passed(gateway)) < wanted:
+            pass
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -107,6 +117,55 @@ async def test_who_hung_up_hears_what_was_answered_meanwhile(port: int, csms: Cs
     let.set()
     assert transaction(await again) == "4711"
     assert csms.told("CP-1") == CALLS[:1]
+
+
+async def test_an_answer_that_comes_late_is_that_of_the_repetition(open_gateway: OpenGateway, csms: Csms) -> None:
+    port = (await open_gateway(backend={"timeout": 0.3})).ports[0]
+    let = asyncio.Event()
+    csms.manner = holding(let)
+    assert (await post(port, start())).status == 500
+    let.set()
+    assert transaction(await post(port, start("urn:uuid:2"))) == "4711"
+    assert csms.told("CP-1") == CALLS[:1]
+
+
+async def test_a_late_answer_is_known_to_the_next_run(open_gateway: OpenGateway, csms: Csms) -> None:
+    let, gateway = asyncio.Event(), await open_gateway(backend={"timeout": 0.3})
+    csms.manner = holding(let)
+    async with json_charger(gateway.ports[0]) as charger:
+        with pytest.raises(InternalError):
+            await charger.make(*CALLS[0])
+        let.set()
+        assert (await charger.make(*CALLS[0]))["transactionId"] == 4711
+    await gateway.stop()
+    async with json_charger((await open_gateway()).ports[0]) as charger:
+        assert (await charger.make(*CALLS[0]))["transactionId"] == 4711
+    assert csms.told("CP-J") == CALLS[:1]
+
+
+async def test_who_waits_for_a_late_answer_does_not_hold_up_the_end(open_gateway: OpenGateway, csms: Csms) -> None:
+    gateway, csms.manner = await open_gateway(server={"drain": 0.1}, backend={"timeout": 1.5}), silently
+    assert (await post(gateway.ports[0], start())).status == 500
+    waiting = asyncio.create_task(post(gateway.ports[0], start("urn:uuid:2")))
+    await calls(gateway, 2)
+    async with asyncio.timeout(0.9):  # less than a door waits for those who are still inside
+        await gateway.stop()
+    assert (await waiting).status == 500
+    assert csms.told("CP-1") == CALLS[:1]
+
+
+async def test_what_is_answered_while_the_gateway_stops_is_known_to_the_next_run(open_gateway: OpenGateway, csms: Csms) -> None:
+    gateway, let, asked = await open_gateway(server={"drain": DEADLINE}), asyncio.Event(), asyncio.Event()
+    csms.manner = holding(let, asked)
+    first = asyncio.create_task(post(gateway.ports[0], start()))
+    await asyncio.wait_for(asked.wait(), DEADLINE)
+    first.cancel()  # so that only the backend still waits for the answer
+    await asyncio.wait({first})
+    stopping = asyncio.create_task(gateway.stop())
+    asyncio.get_running_loop().call_later(0.05, let.set)
+    await stopping
+    csms.answers["StartTransaction"]["transactionId"] = 4712
+    assert transaction(await post((await open_gateway()).ports[0], start())) == "4711"
 
 
 async def test_another_reading_is_another_message(port: int, csms: Csms) -> None:
