@@ -14,6 +14,7 @@ import structlog
 from gateway.config import Admission as AdmissionConfig
 from gateway.config import ConfigError
 from gateway.known import NOTHING, SHA256, ChargersError, Known, Row, Stamp, append, load, stamp
+from gateway.paths import usable
 from gateway.source import host_of, within
 from gateway.tls import Certificate
 
@@ -35,12 +36,18 @@ class Visitor(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why somebody may not come in: for the peer a status and a text that helps nobody to guess, for the log a reason."""
+    """Why somebody may not come in: for the peer a status and a text that helps nobody to guess, for the log a reason.
+
+    `guess` says whether it may have been one, which is answered late; `told` whether it is to be recorded in full, as only
+    some of many are.
+    """
 
     status: int
     text: str
-    reason: str
+    reason: str  # one of a few, as metrics have it
     challenge: bool = False
+    guess: bool = True
+    told: bool = True
 
     @property
     def soap_status(self) -> int:
@@ -56,7 +63,10 @@ class Refusal(NamedTuple):
 _FORBIDDEN = "expected a charger that may come this way"
 # OCPP-J 1.6, 3.2: a server that does not recognize the identity "SHOULD send an HTTP response with status 404".
 UNKNOWN = Refusal(404, "expected a charger that is known", "not known")
-UNPROVEN = Refusal(401, "expected the charger's credentials (HTTP Basic)", "no password, or a wrong one", challenge=True)
+_UNPROVEN = "expected the charger's credentials (HTTP Basic)"
+UNPROVEN = Refusal(401, _UNPROVEN, "a wrong password", challenge=True)
+# RFC 9110, 11.7.1 has clients send credentials once they are asked for them. Those of .NET and Java do, with every message.
+ASKED = Refusal(401, _UNPROVEN, "no password", challenge=True, guess=False)
 STRAY = Refusal(403, _FORBIDDEN, "from another network")
 UNCERTIFIED = Refusal(403, _FORBIDDEN, "no certificate, or another one")
 FOREIGN = Refusal(403, _FORBIDDEN, "by the path of another tenant")
@@ -95,7 +105,7 @@ class Admission:
 
     def _learn(self, identity: str) -> None:
         folded = identity.casefold()
-        if folded in self._learnt or not identity.isprintable():
+        if folded in self._learnt or not usable(identity):
             return
         if len(self._learnt) + len(self._known) < MOST_LEARNT:
             self._learnt[folded] = identity
@@ -194,6 +204,10 @@ def _token(row: Row, visitor: Visitor) -> bool:
     return row.token is None or hmac.compare_digest(row.token.encode(), visitor.token.encode())
 
 
+def _asked(row: Row, visitor: Visitor) -> bool:
+    return row.password is None or visitor.authorization != b""
+
+
 def _password(row: Row, visitor: Visitor) -> bool:
     if row.password is None:
         return True
@@ -206,6 +220,7 @@ _CHECKS: tuple[tuple[Callable[[Row, Visitor], bool], Refusal], ...] = (
     (_certificate, UNCERTIFIED),
     (_tenant, FOREIGN),
     (_token, TOKENLESS),
+    (_asked, ASKED),
     (_password, UNPROVEN),
 )
 

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admission import Admission
 from gateway.backends.embedded import EmbeddedBackend
 from gateway.backends.ocppj import OcppjBackend
 from gateway.chargers.callbacks import SoapCalls
 from gateway.chargers.ocppj import JsonDoor, refuse_http
-from gateway.chargers.soap import SoapDoor, refuse_socket
+from gateway.chargers.soap import SoapDoor
 from gateway.config import Config, ConfigError, Embedded, Server
 from gateway.exchange import Ids
 from gateway.garbage import Garbage
@@ -56,20 +54,22 @@ logger = structlog.get_logger("gateway")
 
 
 class Doors:
-    """Both doors on one port. What is on the way of every message is looked for first; the rest is routes."""
+    """Both doors on one port. What is on the way of every message is looked for first."""
 
-    def __init__(self, gate: Gate, soap: SoapDoor, json: JsonDoor, others: Starlette) -> None:
+    def __init__(self, gate: Gate, soap: SoapDoor, json: JsonDoor, others: ASGIApp) -> None:
         self._gate, self._soap, self._json, self._others = gate, soap, json, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._gate.soap(scope) is not None:
             await self._soap(scope, receive, send)
-        elif self._gate.json(scope) is None:
-            await self._others(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._json(scope, receive, send)
-        else:
+        elif self._gate.busy(scope):
+            await _too_many(scope, receive, send)
+        elif self._gate.json(scope) is not None:
             await refuse_http(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
 
 
 class Gateway:
@@ -102,7 +102,7 @@ class Gateway:
         self._servers: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._announcing: set[asyncio.Task[None]] = set()
-        self._saving: str = ""
+        self._saving = self._fault = ""
         self.stopping = False
         self._stop = asyncio.Event()
 
@@ -162,7 +162,7 @@ class Gateway:
         for charger in self.roster:
             self.soap_calls.adopt(charger, Effect.ARRIVED)  # who is silent can still be called by hand
         await self._open_doors()
-        self._tasks.append(asyncio.create_task(self._tick()))
+        self._tasks.append(asyncio.create_task(self._ticking()))
         self.garbage.start()
 
     async def stop(self) -> None:
@@ -184,6 +184,7 @@ class Gateway:
         # A backend that is closed answers what still waits for it with an error: every request ends in an envelope.
         left = max(over - loop.time(), LEAST_DRAIN)
         await asyncio.gather(*(backend.close(left) for backend in self.backends.values()))
+        self.transactions.release()
         await asyncio.gather(*doors)
         await self.soap_calls.close()
         await self.transactions.close()
@@ -202,6 +203,7 @@ class Gateway:
                 "malformed_limit": server.malformed_limit,
                 "drain": server.drain,
                 "frame_limit": server.body_limit,
+                "on_late": self.transactions.late,
             }
             if isinstance(config, Embedded):
                 embedded = EmbeddedBackend(config, self.command, self.tap, self.ids, **options)
@@ -246,8 +248,7 @@ class Gateway:
 
     async def _open_doors(self) -> None:
         config = self.config
-        others = [Route("/{rest:path}", _elsewhere, methods=_METHODS), WebSocketRoute("/{rest:path}", refuse_socket)]
-        doors = Doors(self.gate, self.soap_door, self.json_door, Starlette(routes=others))
+        doors = Doors(self.gate, self.soap_door, self.json_door, _elsewhere(config.server))
         admin = admin_app(
             config=config,
             roster=self.roster,
@@ -299,6 +300,8 @@ class Gateway:
 
     def _not_ready(self) -> list[str]:
         reasons = ["stopping"] if self.stopping else []
+        if self._fault:
+            reasons.append(self._fault)
         if self.transactions.fault:
             reasons.append(f"state: {self.transactions.fault}")
         if self.config.traffic.enabled and self.traffic.fault:
@@ -314,6 +317,14 @@ class Gateway:
             self.garbage.arrived()
         else:
             self.garbage.departed()
+
+    async def _ticking(self) -> None:
+        while not self.stopping:
+            try:
+                await self._tick()
+            except Exception as fault:  # a mistake of ours must not end all looks; it is told, and readiness tells it too
+                logger.exception("gateway.tick_failed")
+                self._fault = f"{type(fault).__name__} in what is done by and by"
 
     async def _tick(self) -> None:
         while not await self._over(TICK):
@@ -351,6 +362,7 @@ class Gateway:
             "ocpp_gateway_backend_sessions": {(b.name, str(s)): n for b in proper for s, n in b.states().items()},
             "ocpp_gateway_backend_queue": {(b.name,): b.queued() for b in proper},
             "ocpp_gateway_listener_dropped_total": {(b.name,): b.dropped for b in proper},
+            "ocpp_gateway_refused_total": {(reason,): n for reason, n in self.gate.refused.items()},
             "ocpp_gateway_connections": {(): self.room.taken},
             "ocpp_gateway_connections_refused_total": {(): self.room.refused},
             "ocpp_gateway_tls_handshakes_failed_total": {(): sum(server.failed_handshakes for server in self._servers)},
@@ -359,10 +371,18 @@ class Gateway:
         }
 
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
-_elsewhere = PlainTextResponse(
-    "there is nothing here: SOAP chargers POST to /soap, JSON chargers open a WebSocket at /ocpp/{identity}\n", status_code=404
-)
+_too_many = PlainTextResponse("expected fewer requests from this address\n", status_code=429)
+
+
+def _shown(paths: Iterable[str]) -> str:
+    """The path that says least: tokens are for those who have one."""
+    return min(paths, key=lambda path: path.count("{"))
+
+
+def _elsewhere(server: Server) -> PlainTextResponse:
+    soap, json = _shown(server.soap_paths), _shown(server.json_paths)
+    text = f"there is nothing here: SOAP chargers POST to {soap}, JSON chargers open a WebSocket at {json}\n"
+    return PlainTextResponse(text, status_code=404)
 
 
 def _a_moment_later(work: Callable[[], None]) -> None:
@@ -425,8 +445,8 @@ def _greet(gateway: Gateway, path: Path | None) -> None:
     config = gateway.config
     logger.info("gateway.started", configuration=str(path or "embedded defaults"), backends=", ".join(gateway.backends))
     admin_port = gateway.ports[1]
-    soap = gateway.url + config.server.soap_paths[0]
-    json = gateway.url.replace("http", "ws", 1) + config.server.json_paths[0].replace("{", "<").replace("}", ">")
+    soap = gateway.url + _shown(config.server.soap_paths)
+    json = gateway.url.replace("http", "ws", 1) + _shown(config.server.json_paths).replace("{", "<").replace("}", ">")
     admin = Server(host=config.admin.host, port=admin_port).url
     command = sys.argv[0] if sys.argv[0].endswith("ocpp-gateway") else "ocpp-gateway"
     sys.stdout.write(GREETING.format(soap=soap, json=json, admin=admin, command=command))

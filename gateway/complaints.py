@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gateway.known import complaint
-from gateway.tls import faults, tls
+from gateway.known import Row, examine, shown
+from gateway.paths import takes_in
+from gateway.tls import UNJUDGED, faults, tls
 
 if TYPE_CHECKING:
     from gateway.config import Backend, Config, Ocppj
@@ -97,7 +98,7 @@ def _secret_variables(value: object, key: str = "") -> Iterator[object]:
 def cross_checks(config: "Config", faulty: Collection[str], secrets: bool) -> list[Complaint]:
     """What single keys cannot tell, of the sections that are not faulty in themselves."""
     checks = [check for needed, check in (*_CHECKS, *(_FILES if secrets else ())) if needed.isdisjoint(faulty)]
-    return [Complaint(place, what) for check in checks for place, what in check(config)]
+    return list(dict.fromkeys(Complaint(place, what) for check in checks for place, what in check(config)))
 
 
 def _backends(config: "Config") -> Found:
@@ -157,12 +158,26 @@ def _ports(config: "Config") -> Found:
         yield ("admin", "port"), "expected another port than server.port"
 
 
+def _paths(config: "Config") -> Found:
+    server = config.server
+    for key, templates in (("soap_paths", server.soap_paths), ("json_paths", server.json_paths)):
+        for i, template in enumerate(templates):
+            if same := [each for each in templates[:i] if takes_in(each, template) and takes_in(template, each)]:
+                yield ("server", key, i), f"expected another path, {same[0]} stands for all of these"
+    for i, template in enumerate(server.soap_paths):
+        for j, other in enumerate(server.json_paths):
+            if takes_in(template, other):  # the reverse does no harm: the door for SOAP chargers is asked first
+                yield ("server", "soap_paths", i), f"expected a path that leaves json_paths[{j}] something, {other}"
+
+
 def _tls(config: "Config") -> Found:
     tls = config.tls
     if bool(tls.cert_file) != bool(tls.key_file):
         yield ("tls", "cert_file"), "expected cert_file and key_file together"
     if tls.client_ca_file and not tls.cert_file:
         yield ("tls", "client_ca_file"), "expected cert_file too: client certificates are asked for on the encrypted port only"
+    if tls.client_certificates == "required" and not tls.client_ca_file:
+        yield ("tls", "client_certificates"), UNJUDGED
     if not config.server.plain and not tls.cert_file:
         yield ("server", "plain"), "expected true, or tls.cert_file: chargers need a port"
     if tls.cert_file and tls.port and tls.port in (config.admin.port, config.server.port if config.server.plain else 0):
@@ -178,9 +193,26 @@ def _admission(config: "Config") -> Found:
 
 
 def _admission_file(config: "Config") -> Found:
+    for line in _examined(config)[1]:
+        yield ("admission", "file"), line
+
+
+def _admission_rows(config: "Config") -> Found:
+    """What nobody can show: of each kind the first row that asks for it."""
+    paths = "".join((*config.server.soap_paths, *config.server.json_paths))
+    means = {key: f"expected {{{key}}} in server.soap_paths or server.json_paths too" for key in ("token", "tenant")}
+    missing = {key: what for key, what in means.items() if f"{{{key}}}" not in paths}
+    if not config.tls.client_ca_file:
+        missing["certificate"] = "expected tls.client_ca_file too, by which certificates are judged"
+    rows = _examined(config)[0] if missing else {}
+    for key, what in missing.items():
+        if asking := next((name for name, row in rows.items() if getattr(row, key) is not None), None):
+            yield ("admission", "file"), f"{shown(asking)}.{key}: {what}"
+
+
+def _examined(config: "Config") -> tuple[dict[str, Row], list[str]]:
     admission = config.admission
-    if admission.file and (what := complaint(admission.file, may_be_absent=admission.mode == "learn")):
-        yield ("admission", "file"), what
+    return examine(admission.file, may_be_absent=admission.mode == "learn") if admission.file else ({}, [])
 
 
 def _quirks(config: "Config") -> Found:
@@ -244,12 +276,14 @@ _CHECKS: _Checks = (
     (frozenset({"routes", "backends"}), _routes),
     (frozenset({"admin"}), _guard),
     (frozenset({"server", "admin"}), _ports),
+    (frozenset({"server"}), _paths),
     (frozenset({"server", "admin", "tls"}), _tls),
     (frozenset({"admission"}), _admission),
     (frozenset({"quirks"}), _quirks),
 )
 _FILES: _Checks = (
     (frozenset({"admission"}), _admission_file),
+    (frozenset({"admission", "server", "tls"}), _admission_rows),
     (frozenset({"tls"}), _tls_files),
     (frozenset({"admin"}), _admin_secrets),
     (frozenset({"backends"}), _backend_secrets),

@@ -9,11 +9,22 @@ import re
 import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,7 +34,9 @@ from pydantic_settings import (
 )
 
 from gateway.complaints import NO_SUCH_KEY, Complaint, cross_checks, unknown_variables, wish
+from translations.contracts import contract
 from translations.manners import known_zone
+from translations.messages import Side, Version
 
 DEFAULT_FILE = Path("gateway.toml")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -97,6 +110,8 @@ def _template(value: object, known: set[str], needed: set[str]) -> object:
         )
     if missing := needed - set(names):
         raise ValueError(f"expected {{{min(missing)}}} as a part of the path")
+    if "?" in value or "#" in value:
+        raise ValueError("expected a path without ? and #, which are no part of it")
     return value
 
 
@@ -107,7 +122,11 @@ def _zone(value: object) -> object:
 
 
 def _callback_url(value: object) -> object:
-    _web_url(value.replace("{source}", "source").replace("{identity}", "identity") if isinstance(value, str) else value)
+    if isinstance(value, str):
+        filled = value.replace("{source}", "source").replace("{identity}", "identity")
+        if "{" in filled or "}" in filled:
+            raise ValueError("expected no other placeholders than {source} and {identity}")
+        _web_url(filled)
     return value
 
 
@@ -161,7 +180,8 @@ class Server(Section):
     def url(self) -> str:
         """What chargers are told to reach us by, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        scheme = "http" if self.plain else "https"
+        return (self.public_url or f"{scheme}://{host}:{self.port}").rstrip("/")
 
 
 class Tls(Section):
@@ -265,6 +285,23 @@ class MeterDefaults(Section):
     phase: str | None = None
     location: str | None = None
     unit: str | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _word(cls, word: str | None, info: ValidationInfo) -> str | None:
+        words = _words_of_samples()[info.field_name or ""]
+        if word is not None and word not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return word
+
+
+@cache
+def _words_of_samples() -> dict[str, tuple[str, ...]]:
+    """What the fields of a sampledValue may say, as the contract has it."""
+    kind = contract(Version.V16, Side.CENTRAL_SYSTEM).messages["meterValuesRequest"]
+    for name in ("meterValue", "sampledValue"):
+        kind = next(each.type for each in kind.fields if each.name == name)
+    return {each.name: each.type.values for each in kind.fields}
 
 
 class Quirk(Section):
@@ -421,6 +458,8 @@ def _file(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: expected UTF-8 text"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: expected TOML: {error}"]) from None
+    except (ValueError, RecursionError):  # sys.get_int_max_str_digits, sys.getrecursionlimit
+        raise ConfigError([f"{path}: expected TOML without integers of thousands of digits and without deep nesting"]) from None
 
 
 def _environment() -> dict[str, Any]:
@@ -451,8 +490,15 @@ def _sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Complaint
                 annotation: Any = field.annotation
                 sections[name] = TypeAdapter(annotation).validate_python(values[name])
             except ValidationError as error:
-                complaints += [Complaint((name, *each["loc"]), wish(each)) for each in error.errors()]
+                complaints += [Complaint((name, *each["loc"]), wish(each)) for each in _first_causes(error)]
     return sections, complaints + [Complaint((name,), NO_SUCH_KEY) for name in values if name not in Config.model_fields]
+
+
+def _first_causes(error: ValidationError) -> list[Any]:
+    """What is wrong, without lists that are too short only because what is in them is wrong."""
+    faults = error.errors()
+    within = {each["loc"][:-1] for each in faults}
+    return [each for each in faults if each["type"] != "too_short" or each["loc"] not in within]
 
 
 def _source(complaint: Complaint, path: Path | None, environment: Mapping[str, Any]) -> str:

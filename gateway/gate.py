@@ -18,7 +18,7 @@ from gateway.source import Sources, neighbourhood
 from gateway.tls import Certificate
 
 WAITING, WAITING_OF_ONE = 512, 16  # refusals that are held back at once, in all and of one source
-LOGGED, LOGGED_AT_ONCE = 0.1, 5  # refusals of one source that are told: a second, and at once
+LOGGED, LOGGED_AT_ONCE = 0.1, 5  # refusals of one source for one reason that are told: a second, and at once
 PATIENCE = 60.0  # seconds; longest wait that a rate can impose
 # RFC 6585, 4
 BUSY = Refusal(429, "expected fewer requests from this address", "source_rate is exceeded")
@@ -28,7 +28,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Gate:
-    """One for all doors of a gateway. `clock` gives seconds that never go back."""
+    """One for all doors of a gateway. `clock` gives seconds that never go back. `refused` counts refusals by their reason."""
 
     def __init__(self, config: Config, admission: Admission, clock: Callable[[], float] = time.monotonic) -> None:
         bounds = config.bounds
@@ -38,6 +38,7 @@ class Gate:
         self._of_charger = Pace(bounds.charger_rate, bounds.charger_burst) if bounds.charger_rate else None
         self._of_source = Pace(bounds.source_rate, bounds.source_burst) if bounds.source_rate else None
         self._penalties = Penalties(config.admission.slow_down)
+        self.refused: Counter[str] = Counter()
         self._told = Pace(LOGGED, LOGGED_AT_ONCE)
         self._untold = 0
         self._waiting: Counter[str] = Counter()
@@ -53,9 +54,10 @@ class Gate:
 
     def busy(self, scope: Scope) -> bool:
         """Whether more comes from there than `bounds.source_rate` allows; to be asked once for each request or handshake."""
-        if self._of_source is None:
+        if self._of_source is None or self._of_source.take(neighbourhood(self.source(scope)), self._clock()):
             return False
-        return not self._of_source.take(neighbourhood(self.source(scope)), self._clock())
+        self.refused[BUSY.reason] += 1
+        return True
 
     async def pace(self, identity: str, patience: float | None = None) -> bool:
         """Wait until `bounds.charger_rate` allows one more message of a charger.
@@ -67,6 +69,7 @@ class Gate:
         limit = float("inf") if patience is None else patience
         wait = self._of_charger.wait(identity.casefold(), self._clock(), limit)
         if wait > limit:
+            self.refused[HURRIED.reason] += 1
             return False
         if wait:
             await self._pause(min(wait, PATIENCE))
@@ -82,16 +85,23 @@ class Gate:
         refusal = self._admission.judge(visitor)
         return None if refusal is None else await self._refused(refusal, visitor)
 
+    def tell(self, refusal: Refusal, scope: Scope, identity: str = "") -> Refusal:
+        """Tell the log of what a door refuses for itself; `told` of what comes back says whether it was, as with `admit`."""
+        return self._tell(refusal, self.source(scope), identity)
+
     def close(self) -> None:
         """End all waits."""
         self._closed.set()
 
     async def _refused(self, refusal: Refusal, visitor: Visitor) -> Refusal:
+        self.refused[refusal.reason] += 1
+        refusal = self._tell(refusal, visitor.source, visitor.identity)
+        if not refusal.guess:
+            return refusal
         key = neighbourhood(visitor.source)
-        self._tell(key, refusal, visitor)
         wait = self._penalties.failed(key, self._clock())
         if self._waiting[key] >= WAITING_OF_ONE or self._waiting.total() >= WAITING:
-            return Refusal(429, _INSISTENT, refusal.reason)
+            return refusal._replace(status=429, text=_INSISTENT, challenge=False)
         self._waiting[key] += 1
         try:
             await self._pause(wait)
@@ -99,13 +109,16 @@ class Gate:
             self._waiting -= Counter((key,))  # which drops those that are zero
         return refusal
 
-    def _tell(self, key: str, refusal: Refusal, visitor: Visitor) -> None:
-        if not self._told.take(key, self._clock()):
+    def _tell(self, refusal: Refusal, source: str, identity: str) -> Refusal:
+        # By reason too, so that clients who want to be asked for their password hide nobody who comes from where they do.
+        if not self._told.take(f"{neighbourhood(source)} {refusal.reason}", self._clock()):
             self._untold += 1
-            return
+            return refusal._replace(told=False)
         more = {"untold": self._untold} if self._untold else {}
         self._untold = 0
-        logger.info("charger.refused", charger=visitor.identity, peer=visitor.source, reason=refusal.reason, **more)
+        who = {"charger": identity} if identity else {}
+        logger.info("charger.refused", **who, peer=source, reason=refusal.reason, **more)
+        return refusal
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -3,6 +3,7 @@
 TOML, one table per identity or glob of identities. It judges nobody; `admission` does.
 """
 
+import errno
 import ipaddress
 import json
 import os
@@ -21,7 +22,8 @@ Stamp = tuple[int, int, int]
 """What changes with a file: when it was written, its size, its inode."""
 
 REMEMBERED = 16_384  # identities whose row is at hand
-LARGEST = 64 * 1024 * 1024  # bytes
+LARGEST = 16 * 1024 * 1024  # bytes; 100,000 chargers with a password each take seven million
+MOST_COMPLAINTS = 100
 SHA256 = "sha256:"
 _HEAD = "# Chargers that are known, and what shows that it is they. Those who are new are added at the end.\n"
 _LITERAL = re.compile(r"\[([*?[])\]")  # how globs spell their own signs
@@ -93,20 +95,30 @@ def _identity(name: str) -> str | None:
 
 
 def parse(text: str) -> dict[str, Row]:
-    """The rows of a file. Raises ChargersError with every complaint."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ChargersError(f"expected TOML: {error}") from None
+    """The rows of a file. Raises ChargersError with every complaint, or with the first hundred of them."""
     rows: dict[str, Row] = {}
+    tables = _tables(text)
     complaints = list(_twice(tables))
     for name, table in tables.items():
         values, wrong = _read(name, table)
         rows[name] = Row(**values)
         complaints += wrong
     if complaints:
-        raise ChargersError("\n".join(complaints))
+        left_out = len(complaints) - MOST_COMPLAINTS
+        more = [f"and {left_out} more complaints"] if left_out > 0 else []
+        raise ChargersError("\n".join(complaints[:MOST_COMPLAINTS] + more))
     return rows
+
+
+def _tables(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ChargersError("expected TOML that is nested no deeper than tables of text and lists") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ChargersError(f"expected TOML: {error}") from None
+    except ValueError:  # sys.get_int_max_str_digits
+        raise ChargersError("expected TOML without integers of thousands of digits") from None
 
 
 def _twice(tables: Iterable[str]) -> Iterator[str]:
@@ -115,7 +127,7 @@ def _twice(tables: Iterable[str]) -> Iterator[str]:
         identity = _identity(name)
         who = (identity is None, name.casefold() if identity is None else identity)
         if who in seen:
-            yield f"{_shown(name)}: expected each charger once, and case makes no other one"
+            yield f"{shown(name)}: expected each charger once, and case makes no other one"
         seen.add(who)
 
 
@@ -124,12 +136,12 @@ def _read(name: str, table: object) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     wrong = []
     if not isinstance(table, dict):
-        return values, [f'{_shown(name)}: expected a table for each charger, as in ["CP-1"]']
+        return values, [f'{shown(name)}: expected a table for each charger, as in ["CP-1"]']
     for key, value in table.items():
         try:
             values[key] = _value(key, value)
         except ValueError as error:
-            wrong.append(f"{_shown(name)}.{_shown(key)}: {error}")
+            wrong.append(f"{shown(name)}.{shown(key)}: {error}")
     return {} if wrong else values, wrong
 
 
@@ -141,7 +153,8 @@ def _value(key: str, value: object) -> Any:
     return _READERS[key](value)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """The name of a table, for people."""
     return name[:80] if name.isprintable() else name.encode("unicode_escape").decode()[:80]
 
 
@@ -202,23 +215,23 @@ def load(path: Path) -> dict[str, Row]:
         raise ChargersError("expected UTF-8 text") from None
 
 
-def complaint(path: Path, *, may_be_absent: bool) -> str:
-    """What is wrong with a file, a complaint a line; empty if nothing is."""
+def examine(path: Path, *, may_be_absent: bool) -> tuple[dict[str, Row], list[str]]:
+    """The rows of a file, and what is wrong with it."""
     try:
-        load(path)
+        return load(path), []
     except ChargersError as error:
-        return str(error)
+        return {}, str(error).split("\n")
     except FileNotFoundError:
-        return "" if may_be_absent and path.parent.is_dir() else f"expected a file, {path} is not there"
+        there = may_be_absent and path.parent.is_dir()
+        return {}, [] if there else [f"expected a file, {path} is not there"]
     except OSError as error:
-        return f"cannot be read: {(error.strerror or str(error)).lower()}"
-    return ""
+        return {}, [f"cannot be read: {(error.strerror or str(error)).lower()}"]
 
 
 def append(path: Path, seen: Stamp | None, identities: Iterable[str]) -> Stamp | None:
     """Add a table for each identity; the new stamp. All or nothing, and nothing if the file is no more what was `seen`.
 
-    Without anything seen the file is made, for its owner alone. Raises OSError.
+    Without anything seen the file is made, for its owner alone. Raises OSError, also where it would be too long to be read.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
     file = os.open(path, flags if seen else flags | os.O_CREAT | os.O_EXCL, 0o600)
@@ -235,6 +248,8 @@ def append(path: Path, seen: Stamp | None, identities: Iterable[str]) -> Stamp |
 def _write(file: int, size: int, text: str) -> None:
     ends = not size or os.pread(file, 1, size - 1) == b"\n"
     data = (text if size and ends else "\n" + text if size else _HEAD + text).encode()
+    if size + len(data) > LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     try:
         while data:
             data = data[os.write(file, data) :]

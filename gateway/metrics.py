@@ -88,6 +88,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ocpp_gateway_backend_sessions": ("Sessions with backends by state.", ("backend", "state")),
     "ocpp_gateway_backend_queue": ("Calls under way to or waiting for a backend.", ("backend",)),
     "ocpp_gateway_listener_dropped_total": ("Calls that a listening backend never heard.", ("backend",)),
+    "ocpp_gateway_refused_total": ("Visitors that were not let in.", ("reason",)),
     "ocpp_gateway_connections": ("Connections of chargers.", ()),
     "ocpp_gateway_connections_refused_total": ("Connections of chargers beyond the bounds.", ()),
     "ocpp_gateway_tls_handshakes_failed_total": ("TLS handshakes that came to nothing.", ()),

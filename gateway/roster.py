@@ -17,6 +17,7 @@ from translations.messages import Answer, Call, Payload, Version
 LEAST_SILENCE = 15 * 60.0  # seconds; a heartbeat may be lost, and modems are slow
 HEARTBEATS_MISSED = 3
 AT_ONCE = 2_000
+LONGEST_BOOT = 4096  # characters; all that OCPP has a place for is 500
 MOST = 100_000  # whoever reaches the door can invent identities
 
 
@@ -160,8 +161,9 @@ class Roster:
             self._happen(charger, Event.LINK_DOWN)
 
     def booted(self, charger: Charger, payload: Payload) -> None:
-        """Keep the BootNotification, to announce the charger again with it."""
-        charger.boot = payload
+        """Keep the BootNotification, to announce the charger again with it; but none that is longer than any can be."""
+        size = sum(len(name) + len(str(value)) for name, value in payload.items())
+        charger.boot = payload if size <= LONGEST_BOOT else None
         self._changed.add(charger.identity)
 
     def registered(self, charger: Charger, status: str, interval: Any) -> None:

@@ -1,11 +1,14 @@
 """How the gateway deals with one charger: by the rows for its maker, model, firmware and identity, and by its route."""
 
-from functools import lru_cache
+from typing import Any
 
 from gateway.config import Config
 from gateway.roster import Roster
 from translations.manners import Manner, Quirk, Who, manner_of
+from translations.messages import Payload
 
+MOST = 100_000  # chargers whose manner is at hand
+_WORD = 255  # characters of a name that count
 _SAID = ("chargePointVendor", "chargePointModel", "firmwareVersion")
 
 
@@ -15,18 +18,29 @@ class Terms:
     def __init__(self, config: Config, roster: Roster) -> None:
         self._config, self._roster = config, roster
         self._quirks = rows(config)
-        self._validation = lru_cache(maxsize=65_536)(self._validation_of)
+        self._found: dict[tuple[str, str], tuple[Payload | None, Manner]] = {}
 
     def __call__(self, identity: str, version: str) -> Manner:
         charger = self._roster.get(identity)
-        boot = (charger.boot if charger else None) or {}
-        maker, model, firmware = (str(boot.get(name) or "") for name in _SAID)
-        who = Who(identity, maker, model, firmware, str(version))
-        return manner_of(who, self._quirks, self._validation(identity))
+        boot = charger.boot if charger else None
+        known = self._found.get((identity, version))
+        if known is not None and known[0] is boot:
+            return known[1]
+        if len(self._found) >= MOST:
+            self._found.clear()
+        manner = self._manner(identity, version, boot or {})
+        self._found[identity, version] = boot, manner
+        return manner
 
-    def _validation_of(self, identity: str) -> str:
+    def _manner(self, identity: str, version: str, boot: Payload) -> Manner:
+        maker, model, firmware = (_word(boot.get(name)) for name in _SAID)
         route = self._config.route(identity)
-        return route.validation if route else "repair"
+        who = Who(identity, maker, model, firmware, str(version))
+        return manner_of(who, self._quirks, route.validation if route else "repair")
+
+
+def _word(value: Any) -> str:
+    return value[:_WORD] if isinstance(value, str) else ""
 
 
 def rows(config: Config) -> tuple[Quirk, ...]:

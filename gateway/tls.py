@@ -22,6 +22,7 @@ _REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "expected a client certificate, got none",
 }
 
+UNJUDGED = "expected client_ca_file too, by which they are judged"
 logger = structlog.get_logger(__name__)
 
 
@@ -42,7 +43,7 @@ class Certificate(NamedTuple):
 
 
 class Unusable(OSError):
-    """A file that cannot be used for TLS. `key` is its key in the section tls."""
+    """What cannot be used for TLS, mostly a file. `key` is its key in the section tls."""
 
     def __init__(self, key: str, what: str) -> None:
         super().__init__(f"tls.{key}: {what}")
@@ -128,6 +129,8 @@ def _load_own(context: ssl.SSLContext, tls: "Tls") -> None:
 
 def _load_authorities(context: ssl.SSLContext, tls: "Tls") -> None:
     if not tls.client_ca_file:
+        if tls.client_certificates == "required":
+            raise Unusable("client_certificates", UNJUDGED)  # without it OpenSSL would ask nobody for one
         return
     _load_certificates(context, "client_ca_file", tls.client_ca_file)
     context.verify_mode = ssl.CERT_REQUIRED if tls.client_certificates == "required" else ssl.CERT_OPTIONAL

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import admission as module
-from gateway.admission import FOREIGN, STRAY, TOKENLESS, UNCERTIFIED, UNKNOWN, UNPROVEN, Admission, Refusal, Visitor
+from gateway.admission import ASKED, FOREIGN, STRAY, TOKENLESS, UNCERTIFIED, UNKNOWN, UNPROVEN, Admission, Refusal, Visitor
 from gateway.config import Admission as Config
 from gateway.config import ConfigError
 from gateway.tls import Certificate
@@ -131,11 +131,11 @@ async def test_the_file_says_who_is_known(file: File) -> None:
 async def test_a_glob_in_the_configuration_takes_nothing_from_a_row_in_the_file(file: File) -> None:
     file.write('["CP-1"]\npassword = "hush"\n')
     admission = await opened("known", file, ("CP-1", "CP-*"))
-    assert admission.judge(Visitor("CP-1")) == UNPROVEN
+    assert admission.judge(Visitor("CP-1")) == ASKED
 
 
 async def test_rows_bind_in_every_mode_and_strangers_stay_free(rows: Admission) -> None:
-    assert rows.judge(Visitor("CP-1")) == UNPROVEN
+    assert rows.judge(Visitor("CP-1")) == ASKED
     assert rows.judge(Visitor("stranger")) is None
 
 
@@ -169,7 +169,6 @@ def test_the_right_password_is_let_in(rows: Admission, identity: str, authorizat
 @pytest.mark.parametrize(
     ("identity", "authorization"),
     [
-        ("CP-1", b""),
         ("CP-1", b"Basic"),
         ("CP-1", b"Basic !!!!"),
         ("CP-1", b"Basic Q"),
@@ -192,6 +191,12 @@ def test_a_wrong_password_is_challenged(rows: Admission, identity: str, authoriz
     refusal = rows.judge(Visitor(identity, authorization=authorization))
     assert refusal == UNPROVEN
     assert refusal.headers == [(b"www-authenticate", b'Basic realm="ocpp"')]
+
+
+def test_who_sends_no_password_is_asked_for_it_and_has_guessed_none(rows: Admission) -> None:
+    assert rows.judge(Visitor("CP-1")) == ASKED
+    assert (ASKED.guess, UNPROVEN.guess) == (False, True)
+    assert (ASKED.status, ASKED.text, ASKED.headers) == (UNPROVEN.status, UNPROVEN.text, UNPROVEN.headers)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +234,8 @@ WHOLE = Visitor("ALL-1", "10.0.0.1:1", "t", "acme", basic("ALL-1", "p"))
         ({"source": ":0"}, STRAY),
         ({"token": ""}, TOKENLESS),
         ({"tenant": ""}, FOREIGN),
-        ({"authorization": b""}, UNPROVEN),
+        ({"authorization": b""}, ASKED),
+        ({"authorization": basic("ALL-1", "q")}, UNPROVEN),
     ],
 )
 def test_everything_that_a_row_asks_for_has_to_hold(rows: Admission, missing: dict[str, Any], refusal: Refusal | None) -> None:
@@ -274,7 +280,7 @@ async def test_a_changed_file_counts_at_the_next_look(file: File) -> None:
     file.write('["CP-2"]\npassword = "hush"\n')
     assert admission.judge(Visitor("CP-1")) is None
     await admission.refresh()
-    assert [admission.judge(Visitor(who)) for who in ("CP-1", "CP-2")] == [UNKNOWN, UNPROVEN]
+    assert [admission.judge(Visitor(who)) for who in ("CP-1", "CP-2")] == [UNKNOWN, ASKED]
 
 
 async def test_an_unchanged_file_is_not_read_again(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +306,7 @@ async def test_a_broken_file_leaves_the_rows_and_is_told_once(file: File, rows: 
         await rows.refresh()
     ((event, level, where),) = [(line["event"], line["log_level"], line["file"]) for line in log]
     assert (event, level, where) == ("admission.unusable", "error", str(file.path))
-    assert rows.judge(Visitor("CP-1")) == UNPROVEN
+    assert rows.judge(Visitor("CP-1")) == ASKED
 
 
 async def test_a_file_that_was_broken_is_read_when_it_is_mended(file: File, rows: Admission) -> None:
@@ -316,7 +322,7 @@ async def test_a_file_that_is_gone_leaves_the_rows_until_it_comes_back(file: Fil
         await rows.refresh()
         await rows.refresh()
     assert [line["reason"] for line in log] == ["cannot be read: no such file or directory"]
-    assert rows.judge(Visitor("CP-1")) == UNPROVEN
+    assert rows.judge(Visitor("CP-1")) == ASKED
     file.put_back()
     await rows.refresh()
     file.write('["CP-1"')
@@ -381,13 +387,13 @@ async def test_what_somebody_else_writes_meanwhile_is_kept(file: File) -> None:
         admission.judge(Visitor(who))
     await admission.refresh()
     assert file.names() == ["CP-1", "CP-2", "CP-3"]
-    assert admission.judge(Visitor("CP-2")) == UNPROVEN
+    assert admission.judge(Visitor("CP-2")) == ASKED
 
 
 async def test_rows_bind_while_others_are_learnt(file: File) -> None:
     file.write(ROWS)
     admission = await opened("learn", file)
-    assert [admission.judge(Visitor(who)) for who in ("CP-1", "CP-2")] == [UNPROVEN, None]
+    assert [admission.judge(Visitor(who)) for who in ("CP-1", "CP-2")] == [ASKED, None]
 
 
 async def test_a_broken_file_is_not_written_until_it_is_mended(file: File) -> None:
@@ -408,7 +414,7 @@ async def test_a_file_that_was_read_and_is_gone_is_not_made_anew(file: File) -> 
     admission.judge(Visitor("CP-9"))
     await admission.refresh()
     assert not file.path.exists()
-    assert admission.judge(Visitor("CP-1")) == UNPROVEN
+    assert admission.judge(Visitor("CP-1")) == ASKED
 
 
 async def test_a_file_that_comes_back_as_it_was_is_written_again(file: File) -> None:
@@ -434,7 +440,7 @@ async def test_who_is_struck_out_and_comes_again_is_learnt_again(file: File) -> 
 
 async def test_an_identity_that_cannot_be_written_is_not_learnt(file: File) -> None:
     admission = await opened("learn", file)
-    assert [admission.judge(Visitor(who)) for who in ("a\nb", "\ud800", "CP-1")] == [None] * 3
+    assert [admission.judge(Visitor(who)) for who in ("a\nb", "\ud800", "CP-1 ", "CP-1")] == [None] * 4
     await admission.refresh()
     assert file.names() == ["CP-1"]
 

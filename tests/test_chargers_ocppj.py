@@ -358,6 +358,7 @@ class Doorman:
     def __init__(self) -> None:
         self.full, self.refusal = False, Refusal(401, "expected other credentials", "wrong password", True)
         self.paced: list[str] = []
+        self.told: list[str] = []
 
     def json(self, scope: Scope) -> Way | None:
         _, kind, *rest = scope["path"].split("/")
@@ -372,6 +373,9 @@ class Doorman:
 
     def source(self, scope: Scope) -> str:
         return "192.0.2.7:4000"
+
+    def tell(self, refusal: Refusal, scope: Scope, identity: str = "") -> None:
+        self.told.append(refusal.reason)
 
     async def pace(self, identity: str) -> None:
         self.paced.append(identity)

@@ -251,7 +251,13 @@ REFUSED: list[tuple[bytes, dict[str, Any], int, str, str]] = [
         f"{{{UNREAD}}}ProtocolError",
         "expected at most 5000 bytes after decompression",
     ),
-    (HEARTBEAT, {"content_type": "text/xml; charset=utf-9"}, 400, f"{{{UNREAD}}}ProtocolError", "expected "),
+    (
+        HEARTBEAT + "<!--ä-->".encode(),
+        {"content_type": "text/xml; charset=utf-9"},
+        400,
+        f"{{{UNREAD}}}ProtocolError",
+        "expected ",
+    ),
 ]
 
 

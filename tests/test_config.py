@@ -1,13 +1,16 @@
 """gateway.config: what is taken, what is complained about and where, what the environment says, and what holds for whom."""
 
+import importlib.resources
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import BaseModel, ValidationError
 
-from gateway.config import Charger, Config, ConfigError, Embedded, Ocppj, Route, Server, load, secret
+from gateway.config import Charger, Config, ConfigError, Embedded, MeterDefaults, Ocppj, Route, Server, load, secret
 
 SIZE = 'expected a size like "64KiB" or "1MiB"'
 DURATION = 'expected a duration like "30s", "15m" or "1h30m"'
@@ -19,6 +22,20 @@ CSMS = '[[backends]]\nkind = "ocppj"\nname = "csms"\nurl = "ws://csms.example/{i
 NO_SUCH_KEY = "expected no such key"
 IN_THE_URL = "expected {identity} in the path or the query of the URL"
 NONE_FOUND = "expected a value, found none"
+QUIRK = '[[quirks]]\nname = "q"\n'
+PLACEHOLDERS = "expected no other placeholders than {source} and {identity}"
+NO_QUERY = "expected a path without ? and #, which are no part of it"
+JUDGED = "expected client_ca_file too, by which they are judged"
+SHOWN = "expected {} in server.soap_paths or server.json_paths too"
+# A key of meter values, a word that is misspelt, and how the words begin that are not.
+METERS = [
+    ("context", "Sample.periodic", "Interruption.Begin, Interruption.End, Other, "),
+    ("format", "raw", "Raw, SignedData"),
+    ("measurand", "Power", "Current.Export, Current.Import, "),
+    ("phase", "L4", "L1, L1-L2, "),
+    ("location", "", "Body, Cable, "),
+    ("unit", "kilowatts", "A, Celsius, Fahrenheit, "),
+]
 
 SECTIONS = {name: field.default for name, field in Config.model_fields.items() if isinstance(field.default, BaseModel)}
 
@@ -62,6 +79,14 @@ COMPLAINTS = [
     ('[[backends]]\nname = "csms"', "backends[0]", "expected the key kind, found none"),
     ('[[backends]]\nkind = "fax"\nname = "csms"', "backends[0]", "expected kind 'embedded', 'ocppj', got fax"),
     ('[[backends]]\nkind = "embedded"', "backends[0].name", NONE_FOUND),
+    (QUIRK + 'callback_url = "http://{host}:80/"', "quirks[0].callback_url", PLACEHOLDERS),
+    (QUIRK + 'callback_url = "http://{source}/{identity"', "quirks[0].callback_url", PLACEHOLDERS),
+    (QUIRK + 'callback_url = "ftp://{source}"', "quirks[0].callback_url", WEB_URL),
+    ('[server]\nsoap_paths = ["/soap?wsdl"]', "server.soap_paths[0]", NO_QUERY),
+    ("[server]\nsoap_paths = []", "server.soap_paths", "expected at least 1 of them"),
+    ('[server]\nsoap_paths = ["soap"]', "server.soap_paths[0]", "expected a path that starts with /"),
+    ('[server]\njson_paths = ["/ocpp"]', "server.json_paths[0]", "expected {identity} as a part of the path"),
+    ("[[routes]]\nanswer = [1]", "routes[0].answer[0]", "expected text"),
     ('[[backends]]\nkind = "embedded"\nname = "e"\nurl = "ws://e"', "backends[0].url", NO_SUCH_KEY),
     (CSMS + 'kinds = "x"', "backends[0].kinds", NO_SUCH_KEY),
     (CSMS.replace("ws:", "http:"), "backends[0].url", SOCKET_URL),
@@ -73,6 +98,22 @@ COMPLAINTS = [
     ('[[routes]]\nanswer = "embedded"', "routes[0].answer", "expected a list"),
     ('[[routes]]\nanswer = ["embedded"]\nto = 1', "routes[0].to", NO_SUCH_KEY),
     # what single keys cannot tell
+    ('[tls]\nclient_certificates = "required"', "tls.client_certificates", JUDGED),
+    *(
+        (f"[server]\nsoap_paths = {json.dumps(paths)}", f"server.soap_paths[{len(paths) - 1}]", what)
+        for paths, what in (
+            (["/"], "expected a path that leaves json_paths[0] something, /ocpp/{identity}"),
+            (["/soap", "/OCPP"], "expected a path that leaves json_paths[0] something, /ocpp/{identity}"),
+            (["/ocpp/{identity}"], "expected a path that leaves json_paths[0] something, /ocpp/{identity}"),
+            (["/soap", "/a/{token}", "/A/{tenant}"], "expected another path, /a/{token} stands for all of these"),
+            (["/soap", "/soap/"], "expected another path, /soap stands for all of these"),
+        )
+    ),
+    (
+        '[server]\njson_paths = ["/ocpp/{tenant}/{identity}", "/ocpp/{identity}/{token}"]',
+        "server.json_paths[1]",
+        "expected another path, /ocpp/{tenant}/{identity} stands for all of these",
+    ),
     ("backends = []", "backends", "expected at least one backend"),
     (CSMS + CSMS, "backends[1].name", "expected another name, csms is taken"),
     (CSMS.replace('"csms"', '""'), "backends[0].name", "expected a name that is neither empty nor charger"),
@@ -193,6 +234,12 @@ def test_what_is_no_toml_is_a_complaint(write: Write) -> None:
     assert complaints(write("[server\n"))[0].startswith("expected TOML: ")
 
 
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000], ids=["long", "deep"])
+def test_what_no_configuration_has_is_a_complaint(write: Write, value: str) -> None:
+    (complaint,) = complaints(write(f"x = {value}"))
+    assert complaint.startswith("expected TOML without ")
+
+
 def test_what_is_no_text_is_a_complaint(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(b"\xff\xfe")
@@ -215,6 +262,73 @@ def test_a_loopback_host_needs_no_token(write: Write, host: str) -> None:
 
 def test_both_ports_may_be_any_free_one(write: Write) -> None:
     assert load(write("[server]\nport = 0\n[admin]\nport = 0")).admin.port == 0
+
+
+# --- what a bare meter value means
+
+
+def words(key: str) -> set[str]:
+    """Of a field of a sampled value, as the published schema has them."""
+    text = importlib.resources.files("ocpp").joinpath("v16", "schemas", "MeterValues.json").read_text("utf-8-sig")
+    found = json.loads(text)["properties"]["meterValue"]["items"]["properties"]["sampledValue"]["items"]["properties"][key][
+        "enum"
+    ]
+    return set(found) - {"Celcius", "Hertz"}  # of JSON alone, by mistake
+
+
+@pytest.mark.parametrize(("key", "misspelt", "wanted"), METERS)
+def test_a_meter_value_is_told_in_the_words_of_the_contract(write: Write, key: str, misspelt: str, wanted: str) -> None:
+    (complaint,) = complaints(write(f'{QUIRK}meter = {{ {key} = "{misspelt}" }}'))
+    assert complaint.startswith(f"quirks[0].meter.{key}: expected one of {wanted}")
+    for word in words(key):
+        assert getattr(MeterDefaults.model_validate({key: word}), key) == word
+
+
+# --- the file of chargers
+
+
+def guarded(write: Write, tmp_path: Path, chargers: str, more: str = "") -> Path:
+    (tmp_path / "chargers.toml").write_text(chargers)
+    return write(f'{more}\n[admission]\nfile = "{tmp_path}/chargers.toml"\n')
+
+
+def test_each_complaint_about_the_file_of_chargers_stands_behind_its_key(write: Write, tmp_path: Path) -> None:
+    path = guarded(write, tmp_path, '["A"]\nx = 1\n["B"]\npassword = 5\n')
+    assert complaints(path) == [
+        "admission.file: A.x: expected one of password, token, networks, certificate, tenant",
+        "admission.file: B.password: expected text that is not empty",
+    ]
+
+
+ASKING = (
+    '["A"]\npassword = "hush"\n["B\\u001b"]\ntoken = "hush"\n["C"]\ntoken = "hush"\ntenant = "t"\ncertificate = "{identity}"\n'
+)
+
+
+def test_a_row_that_nobody_can_satisfy_is_a_complaint(write: Write, tmp_path: Path) -> None:
+    assert complaints(guarded(write, tmp_path, ASKING)) == [
+        f"admission.file: B\\x1b.token: {SHOWN.format('{token}')}",
+        f"admission.file: C.tenant: {SHOWN.format('{tenant}')}",
+        "admission.file: C.certificate: expected tls.client_ca_file too, by which certificates are judged",
+    ]
+
+
+def test_a_row_that_somebody_can_satisfy_is_none(write: Write, tmp_path: Path) -> None:
+    server = '[server]\nsoap_paths = ["/soap/{token}"]\njson_paths = ["/ocpp/{tenant}/{identity}"]'
+    path = guarded(write, tmp_path, '["C"]\ntoken = "hush"\ntenant = "t"\n', server)
+    assert load(path).admission.file == tmp_path / "chargers.toml"
+
+
+def test_rows_are_not_held_against_a_section_that_is_wrong_itself(write: Write, tmp_path: Path) -> None:
+    path = guarded(write, tmp_path, '["C"]\ntoken = "hush"\nx = 1\n', '[server]\nsoap_paths = ["/soap/{tokn}"]')
+    assert [line.partition(": ")[0] for line in complaints(path)] == ["server.soap_paths[0]", "admission.file"]
+
+
+def test_certificates_that_nobody_can_judge_are_complained_of_once(write: Write, tmp_path: Path) -> None:
+    own = trustme.CA().issue_cert("gw.example.com")
+    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "gw.pem")
+    keys = "".join(f'{key} = "{tmp_path}/gw.pem"\n' for key in ("cert_file", "key_file"))
+    assert complaints(write(f'[tls]\n{keys}client_certificates = "required"\n')) == [f"tls.client_certificates: {JUDGED}"]
 
 
 # --- durations and sizes

@@ -7,10 +7,10 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from gateway.admission import UNCERTIFIED, UNKNOWN, UNPROVEN, Admission
+from gateway.admission import ASKED, UNCERTIFIED, UNKNOWN, UNPROVEN, Admission, Refusal
 from gateway.config import Admission as AdmissionConfig
 from gateway.config import Bounds, Config, Server
-from gateway.gate import PATIENCE, WAITING, WAITING_OF_ONE, Gate
+from gateway.gate import BUSY, HURRIED, LOGGED_AT_ONCE, PATIENCE, WAITING, WAITING_OF_ONE, Gate
 from gateway.paths import Way
 from gateway.tls import Certificate
 
@@ -82,7 +82,7 @@ async def test_what_the_scope_brings_is_shown(tmp_path: Path) -> None:
     tls = {"tls": {"certificate": Certificate(("CP-1",), "")}}
     whole = scope(headers=[(b"host", b"x"), authorization], extensions=tls)
     assert await at.admit(whole, Way("", "a", "t"), "CP-1") is None
-    assert await at.admit(whole | {"headers": []}, Way("", "a", "t"), "CP-1") == UNPROVEN
+    assert await at.admit(whole | {"headers": []}, Way("", "a", "t"), "CP-1") == ASKED
     hidden: list[dict[str, Any]] = [
         {"extensions": {"tls": {"certificate": None}}},
         {"extensions": {"tls": {}}},
@@ -116,6 +116,41 @@ async def test_a_flood_of_refusals_is_logged_in_a_few_lines() -> None:
     assert [line.get("untold") for line in log] == [None] * 5 + [25]
 
 
+async def test_a_refusal_says_whether_it_is_to_be_recorded_by_the_pace_of_the_log() -> None:
+    clock = Clock()
+    at = await gate(clock, KNOWN)
+    refusals = [await at.admit(scope(), Way(), f"stranger-{i}") for i in range(7)]
+    clock.now += 10
+    refusals.append(await at.admit(scope(), Way(), "stranger"))
+    assert [refusal and refusal.told for refusal in refusals] == [True] * LOGGED_AT_ONCE + [False, False, True]
+
+
+async def test_what_a_door_refuses_for_itself_is_told_by_the_same_pace() -> None:
+    at = await gate()
+    with capture_logs() as log:
+        told = [at.tell(BUSY, scope()) for _ in range(7)]
+        at.tell(HURRIED, scope(), "CP-1")
+    assert [refusal.told for refusal in told] == [True] * LOGGED_AT_ONCE + [False, False]
+    assert {refusal._replace(told=True) for refusal in told} == {BUSY}
+    assert [(line.get("charger"), line["reason"]) for line in log[-2:]] == [(None, BUSY.reason), ("CP-1", HURRIED.reason)]
+
+
+async def test_every_refusal_is_counted_by_its_reason() -> None:
+    at = await gate(admission=KNOWN, bounds=Bounds(source_rate=1, source_burst=1, charger_rate=1, charger_burst=1))
+    for _ in range(20):
+        await at.admit(scope(), Way(), "stranger")
+        at.busy(scope())
+        await at.pace("CP-1", patience=0)
+    assert at.refused == {UNKNOWN.reason: 20, BUSY.reason: 19, HURRIED.reason: 19}
+
+
+async def test_who_is_let_in_is_counted_nowhere() -> None:
+    at = await gate(admission=KNOWN)
+    await at.admit(scope(), Way(), "CP-1")
+    assert not at.busy(scope())
+    assert not at.refused
+
+
 # --- refusals come late
 
 
@@ -139,6 +174,10 @@ async def waiting(at: Gate, count: int, at_host: str = "192.0.2.{}") -> list[asy
     return held
 
 
+def statuses(refusals: list[Refusal | None]) -> list[int]:
+    return [refusal.status if refusal else 0 for refusal in refusals]
+
+
 async def closed(at: Gate, held: list[asyncio.Future[Any]]) -> list[Any]:
     at.close()
     async with asyncio.timeout(DEADLINE):
@@ -153,7 +192,29 @@ async def test_a_known_charger_never_waits_for_those_behind_the_same_address() -
     held = await waiting(at, WAITING_OF_ONE, "192.0.2.7")
     assert not any(each.done() for each in held)
     assert await at.admit(scope(), Way(), "CP-1") is None
-    assert await closed(at, held) == [UNKNOWN] * WAITING_OF_ONE
+    assert statuses(await closed(at, held)) == [404] * WAITING_OF_ONE
+
+
+async def test_who_has_to_be_asked_for_its_password_waits_for_nobody_and_makes_nobody_wait(tmp_path: Path) -> None:
+    file = tmp_path / "chargers.toml"
+    file.write_text('["CP-1"]\npassword = "p"\n')
+    at = await gate(admission={"file": file, "slow_down": 3600})
+    async with asyncio.timeout(DEADLINE):
+        refusals = [await at.admit(scope(), Way(), "CP-1") for _ in range(WAITING_OF_ONE + 20)]
+    assert statuses(refusals) == [401] * (WAITING_OF_ONE + 20)
+    wrong = scope(headers=[(b"authorization", b"Basic " + b64encode(b"CP-1:q"))])
+    begun = asyncio.get_running_loop().time()
+    assert await at.admit(wrong, Way(), "CP-1") == UNPROVEN
+    assert asyncio.get_running_loop().time() - begun < 1  # as the first that fails
+
+
+async def test_clients_that_want_to_be_asked_hide_no_other_refusal_of_their_source(tmp_path: Path) -> None:
+    file = tmp_path / "chargers.toml"
+    file.write_text('["CP-1"]\npassword = "p"\n')
+    at = await gate(admission={"mode": "known", "file": file})
+    for _ in range(20):
+        await at.admit(scope(), Way(), "CP-1")
+    assert await at.admit(scope(), Way(), "stranger") == UNKNOWN  # told, that is
 
 
 async def test_one_source_can_have_only_so_many_held_back() -> None:
@@ -161,7 +222,7 @@ async def test_one_source_can_have_only_so_many_held_back() -> None:
     held = await waiting(at, WAITING_OF_ONE + 1, "2001:db8::{}")
     refusal = await held.pop()
     assert refusal.status == refusal.soap_status == 429
-    assert await closed(at, held) == [UNKNOWN] * WAITING_OF_ONE
+    assert statuses(await closed(at, held)) == [404] * WAITING_OF_ONE
 
 
 async def test_all_sources_together_can_have_only_so_many_held_back() -> None:
@@ -176,7 +237,7 @@ async def test_a_visitor_that_goes_away_makes_room() -> None:
     for each in await waiting(at, WAITING_OF_ONE, "192.0.2.7"):
         each.cancel()
     await asyncio.sleep(0)
-    assert await closed(at, await waiting(at, WAITING_OF_ONE, "192.0.2.7")) == [UNKNOWN] * WAITING_OF_ONE
+    assert statuses(await closed(at, await waiting(at, WAITING_OF_ONE, "192.0.2.7"))) == [404] * WAITING_OF_ONE
 
 
 # --- how fast

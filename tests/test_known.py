@@ -1,5 +1,6 @@
 """gateway.known: the file of chargers, read, complained of, and added to."""
 
+import errno
 import os
 import re
 import tomllib
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.known import KEYS, NOTHING, ChargersError, Known, Row, append, complaint, load, parse, stamp
+from gateway.known import KEYS, NOTHING, ChargersError, Known, Row, append, examine, load, parse, stamp
 
 HEX = "ab" * 32
 FILE = f"""
@@ -59,6 +60,9 @@ def test_secrets_are_not_shown() -> None:
     [
         ('["CP-1"\n', "expected TOML: "),
         ('["CP-1"]\n["CP-1"]\n', "expected TOML: "),
+        ('["CP-1"]\npassword = ' + "1" * 5000, "expected TOML without integers of thousands of digits"),
+        ('["CP-1"]\npassword = ' + "[" * 5000, "expected TOML that is nested no deeper than "),
+        ('["CP-1"]\npassword = ' + "{a=" * 5000, "expected TOML that is nested no deeper than "),
         ('["CP-1"]\n["cp-1"]\n', "cp-1: expected each charger once, and case makes no other one"),
         ('["CP*"]\n["cp*"]\n', "cp*: expected each charger once"),
         ('CP-1 = "hush"\n', 'CP-1: expected a table for each charger, as in ["CP-1"]'),
@@ -89,6 +93,13 @@ def test_every_complaint_is_made() -> None:
         parse('["A"]\nx = 1\n["B"]\ntoken = 1\n')
 
 
+def test_of_a_great_many_complaints_the_first_are_made() -> None:
+    with pytest.raises(ChargersError) as caught:
+        parse("".join(f'["{i}"]\nx = 1\n' for i in range(150)))
+    lines = str(caught.value).split("\n")
+    assert (len(lines), lines[-1]) == (101, "and 50 more complaints")
+
+
 # --- the file
 
 
@@ -104,19 +115,27 @@ def test_every_complaint_is_made() -> None:
 def test_a_file_can_be_looked_at_beforehand(tmp_path: Path, data: bytes, what: str) -> None:
     path = tmp_path / "chargers.toml"
     path.write_bytes(data)
-    assert complaint(path, may_be_absent=False).startswith(what)
-    assert bool(complaint(path, may_be_absent=True)) == bool(what)
+    wrong = examine(path, may_be_absent=False)[1]
+    assert "".join(wrong).startswith(what)
+    assert examine(path, may_be_absent=True)[1] == wrong
+    assert bool(wrong) == bool(what)
 
 
 def test_a_file_that_is_not_there_is_a_complaint_unless_it_may_be_made(tmp_path: Path) -> None:
     path = tmp_path / "chargers.toml"
-    assert complaint(path, may_be_absent=False) == f"expected a file, {path} is not there"
-    assert complaint(path, may_be_absent=True) == ""
-    assert complaint(tmp_path / "none" / "chargers.toml", may_be_absent=True) != ""
+    assert examine(path, may_be_absent=False) == ({}, [f"expected a file, {path} is not there"])
+    assert examine(path, may_be_absent=True) == ({}, [])
+    assert examine(tmp_path / "none" / "chargers.toml", may_be_absent=True)[1]
+
+
+def test_each_complaint_about_a_file_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / "chargers.toml"
+    path.write_text('["A"]\nx = 1\n["B"]\ntoken = 1\n')
+    assert [line.partition(":")[0] for line in examine(path, may_be_absent=False)[1]] == ["A.x", "B.token"]
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    assert complaint(tmp_path, may_be_absent=False) == "cannot be read: is a directory"
+    assert examine(tmp_path, may_be_absent=False) == ({}, ["cannot be read: is a directory"])
 
 
 def test_a_file_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -161,6 +180,15 @@ def test_what_cannot_be_written_whole_is_not_written(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="No space"):
         append(path, stamp(path), ["B"])
     assert path.read_text() == '["A"]\n'
+
+
+def test_a_file_does_not_grow_beyond_what_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "chargers.toml"
+    path.write_text('["A"]\n')
+    monkeypatch.setattr("gateway.known.LARGEST", 20)
+    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        append(path, stamp(path), ["a charger with a long name"])
+    assert list(load(path)) == ["A"]
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=30).filter(str.isprintable))

@@ -332,6 +332,13 @@ def test_the_key_of_another_certificate_is_complained_about(files: Files) -> Non
     assert dict(faults(files.tls))["key_file"].endswith("is not: key values mismatch")
 
 
+def test_certificates_are_not_required_where_nobody_could_judge_them(files: Files) -> None:
+    blind = files.tls.model_copy(update={"client_certificates": "required"})
+    assert list(faults(blind)) == [("client_certificates", "expected client_ca_file too, by which they are judged")]
+    with pytest.raises(Unusable, match=r"^tls.client_certificates: expected client_ca_file too"):
+        Certificates(blind)
+
+
 def test_a_passphrase_is_complained_about_and_not_asked_for(files: Files) -> None:
     files.write(files.tls.key_file, locked(files))
     assert dict(faults(files.tls))["key_file"].startswith("expected a key without a passphrase, ")

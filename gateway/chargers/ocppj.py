@@ -18,15 +18,17 @@ from gateway.chargers.address import peer_of
 from gateway.chargers.refusal import refuse_handshake
 from gateway.chargers.subprotocols import SUBPROTOCOLS, WANTED, chosen, shown
 from gateway.exchange import Ids
+from gateway.gate import BUSY
 from gateway.link import OVERSIZED, Closed, Limits, Link, Oversized
-from gateway.paths import Way
+from gateway.paths import LONGEST, Way, usable
 from gateway.traffic.record import CHARGER_LEG, Tap
 from translations.manners import USUAL, Manner
 from translations.messages import Answer, Call, Result, Side, Version
 from translations.tongue import EMPTY_METER_VALUES, tongue
 
 PROTOCOL_ERROR, GOING_AWAY, REPLACED = 1002, 1001, 1008  # RFC 6455, 7.4.1
-IDENTITY_LIMIT = 255  # characters, as at the door for SOAP chargers
+NAMELESS = Refusal(404, "", "no identity in the path")
+STRANGE = Refusal(400, "", "no subprotocol in common")
 
 
 logger = structlog.get_logger(__name__)
@@ -68,6 +70,9 @@ class Gate(Protocol):
     def source(self, scope: Scope) -> str:
         """Who is at the other end, as host:port."""
 
+    def tell(self, refusal: Refusal, scope: Scope, identity: str = "") -> object:
+        """Tell the log of what the door refuses for itself."""
+
     async def pace(self, identity: str) -> object:
         """Wait until the charger may send one more message."""
 
@@ -103,17 +108,26 @@ class JsonDoor:
         if (await receive())["type"] != "websocket.connect":
             return
         if self._gate.busy(scope):
-            await refuse_handshake(scope, receive, send, 429, "expected fewer connections from this address\n")
+            self._gate.tell(BUSY, scope)
+            await refuse_handshake(scope, receive, send, BUSY.status, f"{BUSY.text}\n")
             return
         way = self._gate.json(scope)
         if way is None or not way.identity:
-            await _refuse(scope, self._gate.source(scope), receive, send)
+            await self._lost(scope, receive, send)
             return
         refusal = await self._gate.admit(scope, way, way.identity)
         if refusal is not None:
             await refuse_handshake(scope, receive, send, refusal.status, f"{refusal.text}\n", refusal.headers)
             return
         await self._welcome(way.identity, scope, receive, send)
+
+    async def _lost(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gate.tell(NAMELESS, scope)
+        text = (
+            "expected the charger's identity as the last part of the path, percent-encoded UTF-8 of at most "
+            f"{LONGEST} characters, as in /ocpp/CP-1; got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
+        )
+        await refuse_handshake(scope, receive, send, NAMELESS.status, text)
 
     async def close(self, drain: float = 0) -> None:
         """Close every charger's socket, once what is in flight on it has finished."""
@@ -127,7 +141,8 @@ class JsonDoor:
             logger.info("charger.odd_handshake", charger=identity, peer=peer, odd=[str(what)[:80] for what in odd])
         version, echo = chosen(offers)
         if version is None and any(offers):
-            await _turn_away(identity, peer, offers, send)
+            self._gate.tell(STRANGE, scope, identity)
+            await _turn_away(offers, send)
             return
         if version is None:
             version = SUBPROTOCOLS[self._terms(identity, "").subprotocol]
@@ -203,6 +218,10 @@ class _Open:
     def source(self, scope: Scope) -> str:
         return peer_of(scope)
 
+    def tell(self, refusal: Refusal, scope: Scope, identity: str = "") -> object:
+        logger.info("charger.refused", charger=identity, peer=peer_of(scope), reason=refusal.reason)
+        return None
+
     async def pace(self, identity: str) -> object:
         return None
 
@@ -257,9 +276,7 @@ def _identity(raw_path: bytes) -> str:
         identity = unquote_to_bytes(raw_path.rpartition(b"/")[2]).decode()
     except UnicodeDecodeError:
         return ""
-    # RFC 3986, 5.2.4: in a path "." and ".." are no names, so that a session upstream could not carry them.
-    usable = identity.isprintable() and identity.strip() not in ("", ".", "..") and len(identity) <= IDENTITY_LIMIT
-    return identity if usable else ""
+    return identity if usable(identity) else ""
 
 
 def _closed(code: int, reason: str) -> Closed:
@@ -268,19 +285,9 @@ def _closed(code: int, reason: str) -> Closed:
     return Oversized(reason) if ours else Closed(code, reason)
 
 
-async def _refuse(scope: Scope, peer: str, receive: Receive, send: Send) -> None:
-    text = (
-        "expected the charger's identity as the last part of the path, percent-encoded UTF-8 of at most "
-        f"{IDENTITY_LIMIT} characters, as in /ocpp/CP-1; got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
-    )
-    logger.info("charger.refused", peer=peer, reason="no identity in the path")
-    await refuse_handshake(scope, receive, send, 404, text)
-
-
-async def _turn_away(identity: str, peer: str, offers: Iterable[str], send: Send) -> None:
+async def _turn_away(offers: Iterable[str], send: Send) -> None:
     # OCPP-J 1.6, 3.2: without a common subprotocol the server "MUST complete the WebSocket handshake with a response
     # without a Sec-WebSocket-Protocol header and then immediately close the WebSocket connection".
     reason = f"expected subprotocol {WANTED}, got {shown(offers)}"
-    logger.info("charger.refused", charger=identity, peer=peer, reason=reason)
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.close", "code": PROTOCOL_ERROR, "reason": reason})

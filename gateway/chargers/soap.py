@@ -20,12 +20,20 @@ from gateway.chargers.refusal import refuse_handshake
 from gateway.config import Server
 from gateway.exchange import Exchange, Ids
 from gateway.gate import BUSY, HURRIED, Gate
-from gateway.paths import Way
+from gateway.paths import LONGEST, Way, usable
 from gateway.roster import Roster
 from gateway.traffic.record import CHARGER_LEG, Record, Tap
 from translations import soap
 from translations.contracts import wsdl_text
-from translations.errors import WIRES, InternalError, OcppError, ProtocolError, SecurityError, known_code
+from translations.errors import (
+    WIRES,
+    InternalError,
+    OccurenceConstraintViolation,
+    OcppError,
+    ProtocolError,
+    SecurityError,
+    known_code,
+)
 from translations.messages import Answer, Call, Error, Kind, Remark, Result, Side, Version
 
 _TEXT = b"text/plain; charset=utf-8"
@@ -63,6 +71,11 @@ class _Visit:
         return f"urn:ocpp:{self.exchange}"
 
     @property
+    def kept(self) -> bytes:
+        """What came, as it is recorded: without the token of the path, which many repeat in wsa:To."""
+        return self.raw.replace(self.way.token.encode(), b"***") if self.way.token else self.raw
+
+    @property
     def addresses(self) -> soap.Addresses:
         return soap.Addresses(self.message_id, self.envelope.message_id)
 
@@ -79,7 +92,7 @@ class NotAdmitted(SecurityError):
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)
-        self.status, self.headers = refusal.soap_status, refusal.headers
+        self.status, self.headers, self.told = refusal.soap_status, refusal.headers, refusal.told
 
 
 class SoapDoor:
@@ -107,6 +120,8 @@ class SoapDoor:
             await refuse_socket(scope, receive, send)
         elif scope["method"] == "POST":
             await self._post(scope, receive, send)
+        elif self._gate is not None and self._gate.busy(scope):
+            await _reply(send, 429, _TEXT, f"{BUSY.text}\n".encode())
         elif scope["method"] in ("GET", "HEAD"):
             await self._get(scope, send)
         else:
@@ -168,7 +183,7 @@ class SoapDoor:
 
     def _not_busy(self, scope: Scope) -> None:
         if self._gate is not None and self._gate.busy(scope):
-            raise NotAdmitted(BUSY)
+            raise NotAdmitted(self._gate.tell(BUSY, scope))
 
     async def _admit(self, visit: _Visit, scope: Scope) -> None:
         """Find out who it is, and whether it may come. Raises NotAdmitted, or ProtocolError for who is nobody."""
@@ -178,13 +193,14 @@ class SoapDoor:
         identity = visit.way.identity or visit.envelope.identity
         if not identity:
             raise ProtocolError("expected the header chargeBoxIdentity, found none")
-        if not identity.isprintable() or len(identity) > 255 or identity in (".", ".."):
-            raise ProtocolError("expected a chargeBoxIdentity of at most 255 printable characters that can stand in a path")
+        if not usable(identity):
+            text = f"expected a chargeBoxIdentity of at most {LONGEST} printable characters that can stand in a path"
+            raise ProtocolError(text)
         if gate is not None:
             if refusal := await gate.admit(scope, visit.way, identity):
                 raise NotAdmitted(refusal)
             if not await gate.pace(identity, self._config.answer_timeout):
-                raise NotAdmitted(HURRIED)
+                raise NotAdmitted(gate.tell(HURRIED, scope, identity))
 
     def _understand(self, visit: _Visit) -> None:
         envelope = visit.envelope
@@ -211,6 +227,9 @@ class SoapDoor:
         call = visit.call
         assert call is not None
         if call.action == "MeterValues" and not call.payload["meterValue"]:
+            # Something stood where the readings should, and nobody knows what. Inside of readings it would be another matter.
+            if any(r.rule == "quirks.unknown-element" and not {".", "["} & set(r.path) for r in call.remarks):
+                raise OccurenceConstraintViolation("MeterValues.req meterValue: expected readings, found what is none")
             # JSON cannot say it (the schema wants one item), and there is nothing to tell anyone.
             remark = Remark(Kind.LOST, "meterValue", "no values: answered here, not passed on", "soap.empty-meter-values")
             return Result({}, call.id, call.action, (remark,))
@@ -245,6 +264,8 @@ class SoapDoor:
 
     def _refused(self, visit: _Visit, error: OcppError) -> soap.Written:
         """What could not be taken: recorded as it came, and a fault that says why."""
+        if isinstance(error, NotAdmitted) and not error.told:  # of those who come again and again
+            return soap.fault(error.as_error(), visit.envelope.version, Side.CENTRAL_SYSTEM, visit.addresses, visit.manner)
         if visit.call is None:
             self._record(visit, "refused", outcome=error.code, note=error.text, remarks=visit.envelope.remarks)
         return self._fault(visit, error.as_error())
@@ -274,7 +295,7 @@ class SoapDoor:
                 kind=kind,
                 action=form.action if form else "",
                 message_id=envelope.message_id if direction == "<" else visit.message_id,
-                raw=visit.raw if raw is None else raw,
+                raw=visit.kept if raw is None else raw,
                 canonical=canonical,
                 remarks=remarks,
                 outcome=outcome,

@@ -1,6 +1,8 @@
 """Who may come: tokens, tenants and identities in paths, Basic, certificates, networks, rates, on both wires."""
 
+import re
 import ssl
+import tomllib
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +151,22 @@ async def test_the_path_may_say_who_it_is_whatever_the_header_says(guarded: Guar
     (record,) = [row for row in await passed(gateway) if row.kind == "call" and row.leg == "charger"]
     assert record.charger == "CP-6"
     assert [r.rule for r in record.remarks] == ["doors.identity"]
+
+
+async def test_the_addresses_of_the_page_lead_where_it_says(guarded: Guarded, csms: Csms) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "know-your-chargers.md").read_text("utf-8")
+    (example,) = re.findall(r"(?ms)^```toml\n(\[server\]\nsoap_paths.*?)^```", page)
+    port = (await guarded(server=tomllib.loads(example)["server"])).ports[0]
+    assert (await post(port, envelope(identity="PROD"), "/soap/at/CP-6")).status == 200
+    assert (await post(port, envelope(identity="CP-2"), "/soap/acme/T-2")).status == 200
+    assert (await post(port, envelope(identity="CP-6"), "/soap/CentralSystemService")).status == 200
+    assert await status_of_handshake(port, "/ocpp/north/T-2/CP-2") == 101
+
+
+@pytest.mark.parametrize("almost", ["CP-6%20", "x%2F..%2FCP-6", "CP-6%E2%80%8B"])
+async def test_who_is_almost_a_known_charger_is_not_let_in_as_another(guarded: Guarded, almost: str) -> None:
+    port = (await guarded("open")).ports[0]
+    assert await status_of_handshake(port, f"/ocpp/{almost}") == 404
 
 
 async def test_whoever_is_new_is_learnt(guarded: Guarded, tmp_path: Path) -> None:

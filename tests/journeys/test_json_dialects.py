@@ -234,7 +234,7 @@ async def test_a_strict_route_refuses_what_would_need_mending(open_gateway: Open
     async with charger(gateway.ports[0], "ocpp1.6") as one:
         kind, _, code, text, _ = await one.say(2, "c1", "StartTransaction", START | {"meterStart": "5"})
         assert (kind, code) == (4, "TypeConstraintViolation")
-        assert text == "StartTransaction.req meterStart: expected what the schema says of type"
+        assert text == "StartTransaction.req meterStart: expected integer, got text"
         assert (await one.tell("StartTransaction", START))["transactionId"] == 4711
     assert csms.told("CP-1") == [("StartTransaction", START)]
 
