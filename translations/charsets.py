@@ -53,7 +53,9 @@ def _decoded(data: bytes, charset: str | None) -> tuple[str, tuple[Remark, ...]]
             text = data.decode(name).lstrip("\ufeff")
         except (LookupError, UnicodeDecodeError):
             continue
-        return text, _contradiction(name, said)
+        # ASCII is the same in all of them.
+        same = data.isascii() and not any(_is_unknown(each) or _is_wide(each) for each in said)
+        return text, () if same else _contradiction(name, said)
     raise ProtocolError(f"expected text in {(sure or ' or '.join(said) or 'utf-8')[:40]!r}, got other bytes")
 
 
@@ -68,8 +70,9 @@ def _shown(data: bytes) -> str | None:
 def _plausible(data: bytes, said: list[str]) -> Iterator[str]:
     """The encodings to try, in order. Text that is valid UTF-8 by accident is hardly ever anything else."""
     # A declaration that could be read byte by byte is not in UTF-16 or UTF-32, whatever it says.
-    names = [name for name in said if not (_codec(name).startswith(("utf-16", "utf-32")) and data.lstrip()[:1] == b"<")]
-    if not names or "utf-8" in map(_codec, names) or data.isascii():
+    narrow = data.lstrip()[:1] == b"<"
+    names = [name for name in said if not (data.isascii() and _is_unknown(name)) and not (narrow and _is_wide(name))]
+    if not names or "utf-8" in map(_codec, names):
         yield "utf-8"
     yield from names
 
@@ -80,6 +83,10 @@ def _contradiction(used: str, said: list[str]) -> tuple[Remark, ...]:
     if not others or (ascii_only and _codec(used) == "utf-8"):
         return ()
     return (Remark(Kind.REPAIRED, "", f"said to be {' and '.join(said)[:80]}, read as {used}", "quirks.charset"),)
+
+
+def _is_wide(name: str) -> bool:
+    return _codec(name).startswith(("utf-16", "utf-32"))
 
 
 def _is_unknown(name: str) -> bool:
