@@ -52,7 +52,8 @@ def valid(action: str, response: bool, payload: Payload) -> bool:
 
 
 def _excused(error: Any) -> bool:
-    return bool(error.kind.name == "minItems" and list(error.instance_path) == ["meterValue"])
+    # Addresses of files pass as they come, with passwords in them: no format is asked of them.
+    return error.kind.value == "uri" or bool(error.kind.name == "minItems" and list(error.instance_path) == ["meterValue"])
 
 
 @cache

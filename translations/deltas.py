@@ -248,7 +248,7 @@ class _Compiler:
             {},
             MappingProxyType({s.wire.lower(): s for s in slots}),
             tuple(names),
-            frozenset(s.name for s in slots if s.required),
+            frozenset(s.name for s in slots if s.required) | {value.name},
             also={**self._also((*slots, value), wire, canon, deltas), value.name.lower(): value},
             text=value,
             attributes=tuple(sorted(slots, key=lambda s: s.order)),

@@ -167,8 +167,9 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
 
 
 def _bound_attributes(root: etree._Element) -> None:
-    if any(len(node.attrib) > _MOST_ATTRIBUTES for node in root.iter(etree.Element)):
-        raise Malformed(f"expected at most {_MOST_ATTRIBUTES} attributes of an element")
+    # In the order of the document, so that of many namespaces the first element that has them is the last that is looked at.
+    if any(len(node.attrib) > _MOST_ATTRIBUTES or len(node.nsmap) > _MOST_ATTRIBUTES for node in root.iter(etree.Element)):
+        raise Malformed(f"expected at most {_MOST_ATTRIBUTES} attributes of an element, and as many namespaces")
 
 
 def _salvaged(text: bytes, error: etree.XMLSyntaxError, strict: etree.XMLParser, salvager: etree.XMLParser) -> etree._Element:

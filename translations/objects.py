@@ -73,7 +73,11 @@ def _together(given: Mapping[str, Any], shape: Shape, spread: Slot, step: Step) 
     assert inner is not None
     own, particular = {**shape.also, **shape.by_local}, inner.by_local.keys() | inner.also.keys()
     beside = {name: value for name, value in given.items() if name.lower() not in own and name.lower() in particular}
-    held = next((name for name in given if own.get(name.lower()) is spread), None)
+    for name in [name for name, value in beside.items() if value in (None, "", {})]:
+        step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name[:_NAME_MOST])
+        given = {other: value for other, value in given.items() if other != name}
+        del beside[name]
+    held = next((name for name in given if (slot := own.get(name.lower())) and slot.name == spread.name), None)
     if not beside or held is None:
         return given
     value = given[held]
@@ -114,10 +118,10 @@ def _value(value: Any, slot: Slot, shape: Shape, step: Step) -> Any:
         return _wrapped(value, slot, shape, step)
     if slot.repeated:
         return _list(value, slot, shape, step)
+    if (value == {} or (value == [] and slot.shape is None)) and not slot.required and not slot.verbatim:
+        return _empty(slot, step)
     if slot.shape is None:
         return _leaf(value, slot, step)
-    if value == {} and not slot.required:
-        return _empty(slot, step)
     step.path.append(slot.name)
     said = read(as_object(value, step), slot.shape, step)
     step.path.pop()
@@ -156,6 +160,8 @@ def _list(value: Any, slot: Slot, shape: Shape, step: Step) -> Any:
         _add(item, slot, into, step)
     step.path.pop()
     kept = [item for item in into if item is not None]
+    if slot.shape is None and not kept and step.title.endswith(".req"):  # without any a GetConfiguration asks for all
+        raise OccurenceConstraintViolation(step.text("expected at least one, found none that is one", slot.name))
     return kept or ([] if shape.assume.get(slot.name) == [] else None)
 
 
@@ -187,9 +193,11 @@ def _held(wrapper: Mapping[str, Any], names: Collection[str], step: Step) -> Ite
     for name, value in wrapper.items():
         if name.lower() not in names:
             step.note(Kind.LOST, "unknown field", "quirks.unknown-field", name[:_NAME_MOST])
+        elif not value:
+            step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty")
         elif isinstance(value, list):
             yield from value
-        elif value is not None:
+        else:
             step.note(Kind.REPAIRED, "an item without its list", "quirks.not-a-list")
             yield value
 
@@ -197,6 +205,10 @@ def _held(wrapper: Mapping[str, Any], names: Collection[str], step: Step) -> Ite
 def _add(item: Any, slot: Slot, into: list[Any], step: Step) -> None:
     """Append what an item says; a gap stands for one that the list goes without, so that the others keep their index."""
     shape, depth = slot.shape, len(step.path)
+    if not step.off and (item is None or item == {}):
+        step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty")
+        into.append(None)
+        return
     try:
         into.append(_leaf(item, slot, step) if shape is None else _item(item, shape, step))
     except OcppError as error:
@@ -256,7 +268,8 @@ def _as_text(value: Any, slot: Slot, step: Step) -> str:
 
 
 def _integer(value: Any, slot: Slot, step: Step) -> Any:
-    if type(value) is int and not slot.wrap and _INT_MIN <= value <= _INT_MAX:
+    # OCPP 1.6 over JSON has no bound; what cannot be said on another wire is refused there.
+    if type(value) is int and not slot.wrap and (_INT_MIN <= value <= _INT_MAX or slot.rule.startswith("ocpp16.")):
         return value
     return _number(value, slot, "an integer", step)
 
@@ -290,6 +303,8 @@ def _boolean(value: Any, slot: Slot, step: Step) -> Any:
 def _moment(value: Any, slot: Slot, step: Step) -> Any:
     if isinstance(value, bool | dict | list):
         raise TypeConstraintViolation(step.text(f"expected a date and time, got {kind_of(value)}", slot.name))
+    if isinstance(value, str) and value != value.strip():
+        step.note(Kind.REPAIRED, "white space around it", "quirks.padding", slot.name)
     return _told(str(value), slot, step)
 
 

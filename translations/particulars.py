@@ -60,6 +60,19 @@ def lay_aside(local: str, text: str | None, node: etree._Element, shape: Shape, 
     aside[slot.name] = said
 
 
+def around(node: etree._Element, items: list[etree._Element], inner: Shape, step: Step) -> bool:
+    """What stands around or beside readings inside of a wrapper: it belongs to the only one. Whether all are left out."""
+    if step.marked and node.attrib:
+        attributes(node, inner, {}, step)
+    if len(items) < len(node):
+        for other in [child for child in node if child not in items]:
+            lay_aside(etree.QName(other).localname, other.text, other, inner, step)
+    if len(items) == 1 or not step.aside.pop(len(step.path), {}):
+        return False
+    step.note(Kind.LOST, "left out: nobody knows to which belongs what stands around them", "quirks.unusable-value")
+    return True
+
+
 def gather(out: Payload, shape: Shape, step: Step) -> bool:
     """Give what stood beside a value to that value; of several nobody knows whose it is. Whether something is left out."""
     aside = step.aside.pop(len(step.path), {})

@@ -105,14 +105,13 @@ def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], 
             step.note(Kind.REPAIRED, f"without {slot.flatten} around it", "quirks.other-shape")
         into.append(read(node, inner, step))
         return False
-    if step.marked and node.attrib:
-        particulars.attributes(node, inner, {}, step)
     if slot.flatten not in names and wrapped:
         step.note(Kind.REPAIRED, f"{min(wrapped)} around it", "quirks.other-shape")
-    for item in node:
-        if etree.QName(item).localname.lower() not in (slot.flatten, *slot.unwrap):
-            particulars.unknown(item, step)
-            continue
+    items = [item for item in node if etree.QName(item).localname.lower() in (slot.flatten, *slot.unwrap)]
+    if particulars.around(node, items, inner, step):
+        into.append(None)
+        return True
+    for item in items:
         try:
             into.append(read(item, inner, step))
         except OcppError as error:
@@ -148,7 +147,7 @@ def _odd_leaf(value: Any, slot: Slot, out: Payload, step: Step) -> None:
     elif slot.repeated:
         out.setdefault(slot.name, []).append(value)
     elif slot.name in out:
-        twice(out[slot.name], value, slot, step)
+        twice(out[slot.name], [{slot.wrap: value}] if slot.wrap else value, slot, step)
     else:
         out[slot.name] = [{slot.wrap: value}] if slot.wrap else value
 

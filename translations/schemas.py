@@ -48,9 +48,12 @@ def validators() -> Mapping[tuple[str, bool], Any]:
 
 
 def fits(action: str, response: bool, payload: Mapping[str, Any]) -> bool:
-    """Whether there is a schema and it has nothing against this; formats of dates and addresses included."""
+    """Whether there is a schema and it has nothing against this; formats of dates and addresses included.
+
+    Nor may the text that says who it is be empty, which the schema does not mind.
+    """
     validator = validators().get((action, response))
-    return validator is not None and validator.is_valid(payload)
+    return validator is not None and validator.is_valid(payload) and payload.get("idTag") != ""
 
 
 def invalid(action: str, response: bool, payload: Mapping[str, Any]) -> list[list[str | int]]:
@@ -62,7 +65,12 @@ def invalid(action: str, response: bool, payload: Mapping[str, Any]) -> list[lis
 def judge(action: str, response: bool, payload: Mapping[str, Any]) -> None:
     """Raise a constraint violation with the path of the first fault. An action without a schema is not judged."""
     validator = validators().get((action, response))
-    if validator is None or validator.is_valid(payload):
+    if validator is None:
+        return
+    if validator.is_valid(payload):
+        if payload.get("idTag") == "":
+            title = f"{action}.{'conf' if response else 'req'}"
+            raise OccurenceConstraintViolation(f"{title} idTag: expected a value, got empty text")
         return
     for error in validator.iter_errors(payload):
         kind, path = error.kind, [*error.instance_path]

@@ -87,7 +87,7 @@ class Tongue:
             step.note(Kind.LOST, "no values: answered here, not passed on", EMPTY_METER_VALUES, "meterValue")
         if self._strict:
             refuse_repairs(step.said())
-        if self._newest and not step.noted:
+        if self._newest and not step.noted and payload == message.payload:
             return message
         return _with(message, known, payload, message.remarks + step.said())
 
