@@ -334,6 +334,7 @@ class Gateway:
             await self.admission.refresh()
             if self.certificates is not None:
                 await asyncio.to_thread(self.certificates.reload_if_changed)
+            self._fault = ""
 
     async def _over(self, seconds: float) -> bool:
         """Whether the gateway stops within so many seconds."""

@@ -23,6 +23,7 @@ PATIENCE = 60.0  # seconds; longest wait that a rate can impose
 # RFC 6585, 4
 BUSY = Refusal(429, "expected fewer requests from this address", "source_rate is exceeded")
 HURRIED = Refusal(429, "expected fewer requests of this charger", "charger_rate is exceeded")
+_COUNTED = (BUSY.reason, HURRIED.reason)  # where they are found
 _INSISTENT = "expected fewer attempts from this address"
 logger = structlog.get_logger(__name__)
 
@@ -87,6 +88,8 @@ class Gate:
 
     def tell(self, refusal: Refusal, scope: Scope, identity: str = "") -> Refusal:
         """Tell the log of what a door refuses for itself; `told` of what comes back says whether it was, as with `admit`."""
+        if refusal.reason not in _COUNTED:
+            self.refused[refusal.reason] += 1
         return self._tell(refusal, self.source(scope), identity)
 
     def close(self) -> None:

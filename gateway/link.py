@@ -214,8 +214,10 @@ class Link:
             outcome = await waiter
         finally:
             timer.cancel()
-            del self._waiters[call_id]
-            if outcome is None:
+            last = self._waiters.pop(call_id)
+            if outcome is None and last is not waiter:
+                outcome = last.result()
+            elif outcome is None:
                 sent = self._session.sent(call_id)
                 self._give_up(call_id)
         if outcome is None:
@@ -340,7 +342,7 @@ class Link:
                 case Malformed():
                     self._tap(self._refused(event, data))
                 case Ended():
-                    self.end(1002, event.reason)
+                    self.end(event.code, event.reason)
                 case Late():
                     if self._on_late is not None:
                         self._on_late(event.answer)
@@ -348,8 +350,11 @@ class Link:
 
     def _wake(self, answer: Answer) -> None:
         waiter = self._waiters.get(answer.id)
-        if waiter and not waiter.done():
-            waiter.set_result(answer)
+        if waiter is None:
+            return
+        if waiter.done():  # its time ran out in this turn of the loop, and who waits has not run yet: the answer is in time
+            waiter = self._waiters[answer.id] = asyncio.get_running_loop().create_future()
+        waiter.set_result(answer)
 
     def _sent(self, frame: Send) -> Record:
         # Remarks are of the leg where they were made: what came in by another one is no news here.

@@ -65,9 +65,9 @@ class _Template:
         self._open = not any(map(_placeholder, self._parts))
         self.plain = template.rstrip("/").encode() if self._open else None
 
-    def rank(self) -> tuple[bool, list[bool]]:
-        """Less comes first."""
-        return self._open, [_placeholder(part) for part in self._parts]
+    def rank(self) -> list[int]:
+        """Less comes first: text before placeholders, and what stands for all below it after what says more."""
+        return [*(int(_placeholder(part)) for part in self._parts), 2 * self._open]
 
     def match(self, parts: list[bytes]) -> Way | None:
         if len(parts) != len(self._parts) and not (self._open and len(parts) > len(self._parts)):

@@ -17,6 +17,7 @@ from translations.messages import Answer, Call, Error, Kind, Message, Remark, Re
 from translations.tongue import Tongue
 
 BINARY = Remark(Kind.REPAIRED, "frame", "binary frame read as text", "ocppj.binary")
+PROTOCOL_ERROR, POLICY_VIOLATION = 1002, 1008  # RFC 6455, 7.4.1
 REMEMBERED = 16  # calls given up whose late answers can still be told from unknown ones
 # These are forgotten last, for their late answers are worth money. A JSON charger has one of them under way at a time, a SOAP
 # charger one for each connector or so; heartbeats and readings that a slow CSMS leaves unanswered come by the dozen.
@@ -39,6 +40,7 @@ class Limits:
     queued: int = 16  # the peer's calls that wait for theirs
     queued_size: int = 1 << 20  # bytes of these together
     malformed: int = 20  # malformed frames in a row that end the session
+    refused: int = 100  # refused calls in a row that end it: what is refused waits for nothing, so that nothing else bounds it
 
 
 class Received(NamedTuple):
@@ -101,6 +103,7 @@ class Ended(NamedTuple):
     """The session is over; the socket is to be closed."""
 
     reason: str
+    code: int = PROTOCOL_ERROR
 
 
 Event = Received | Refused | Malformed | Serve | Answered | Late | Send | Ended
@@ -138,6 +141,7 @@ class Session:
         "_last",
         "_limits",
         "_queue",
+        "_refusals",
         "_row",
         "_serving",
         "_settle",
@@ -168,7 +172,7 @@ class Session:
         self._last = ""
         self._serving: _Incoming | None = None
         self._queue: deque[_Incoming] | None = None
-        self._row = 0
+        self._row = self._refusals = 0  # in a row
         self.late = self.double = self.unknown = self.malformed = self.refused = 0
 
     @property
@@ -255,14 +259,15 @@ class Session:
         same = ours.payload is call.payload and ours.remarks is call.remarks
         received = Received(call, exchange) if same else _translated(call, ours)
         if self._serving is None:
-            self._serving = incoming
+            self._serving, self._refusals = incoming, 0
             return [received, Serve(ours)]
         if self._queue is None:
             self._queue = deque()
         if self._has_room(self._queue, size):
             self._queue.append(incoming)
+            self._refusals = 0
             return [received]
-        return [received, self._refuse(incoming)]
+        return [received, self._refuse(incoming), *self._one_more_refused()]
 
     def _has_room(self, queue: Iterable[_Incoming], size: int) -> bool:
         sizes = [waiting.size for waiting in queue]
@@ -276,14 +281,20 @@ class Session:
         return ours if self._settle is None else self._settle(ours)
 
     def _not_taken(self, call: Call, error: OcppError, exchange: str, at: float) -> list[Event]:
-        self.refused += 1
         refusal = error.as_error(call.id, call.action)
-        return [Refused(call, error, exchange), Send(ocppj.encode(refusal), refusal, exchange, at)]
+        send = Send(ocppj.encode(refusal), refusal, exchange, at)
+        return [Refused(call, error, exchange), send, *self._one_more_refused()]
+
+    def _one_more_refused(self) -> list[Event]:
+        self.refused += 1
+        self._refusals += 1
+        if self._refusals < self._limits.refused:
+            return []
+        return [Ended(f"{self._refusals} refused calls in a row", POLICY_VIOLATION)]
 
     def _refuse(self, incoming: _Incoming) -> Send:
         # OCPP-J 1.6, 4.1.1: a peer "SHOULD NOT send a CALL message to the other party unless all the CALL messages it
         # sent before have been responded to or have timed out". 4.2.3 has no code for that, so it is "any other error".
-        self.refused += 1
         text = f"expected at most {self._limits.queued} unanswered calls of {self._limits.queued_size} bytes, got more"
         return self._reply(incoming, Error("GenericError", text))
 

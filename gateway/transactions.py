@@ -2,9 +2,11 @@
 `Occupied` means is told by the transactions that are known.
 
 Chargers repeat what they were not sure was heard, with a new message id, and a CSMS that takes each for a new one bills twice.
-So a repetition is known by its content. Kept are the digest of that and the answer, which may carry a parentIdTag: for as long
-as `transactions.remember` says, in a file that only its owner may read. A slow CSMS is the main reason why chargers repeat: what
-it has not answered in time counts as under way for a while, and its late answer is kept like any other.
+So a repetition is known by its content. Only of a charger without a clock all starts look alike: once it has gone on from a
+transaction it has heard the answer to its start, and what says the same then is another start. Kept are the digest of the content
+and the answer, which may carry a parentIdTag: for as long as `transactions.remember` says, in a file for its owner alone.
+A slow CSMS is the main reason why chargers repeat: what it has not answered in time counts as under way for a while, and its late
+answer is kept like any other.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ import structlog
 from gateway.exchange import Exchange
 from gateway.rpc import Unanswered
 from gateway.state.connectors import Connectors
-from gateway.state.digest import digest
+from gateway.state.digest import RECEIPT, digest, heard
 from gateway.state.ledger import Ledger
 from gateway.state.overdue import Due, Overdue
 from gateway.state.store import Connector, Kept, StateStore
@@ -90,15 +92,16 @@ class Transactions:
         if call.action != STATUS:
             return await self._once(call)
         if call.payload.get("status") == AVAILABLE:
-            connector = _connector(call)
-            self._overdue.passed(call.identity, connector)
-            self._ledger.note(self._connectors.freed(call.identity, connector))
+            self._available(call.identity, _connector(call))
         return await self._exchange(call)
 
     def late(self, backend: str, answer: Answer) -> None:
         """Take what a backend answers after its deadline as if it had come in time. Other late answers mean nothing here."""
         due = self._overdue.find(backend, answer.id)
         if due is None:
+            return
+        if due.key in self._answers:  # it was passed on once more, and that was answered: the charger knows the other one
+            logger.warning("transactions.answered_twice", charger=due.call.identity, action=due.call.action, backend=backend)
             return
         kept = self._kept(due.key, due.call, answer)
         changed = self._changed(due.call, answer, None) if self._overdue.newest(due) else ()
@@ -139,9 +142,10 @@ class Transactions:
         del self._flying[key]
 
     async def _answered(self, key: bytes, call: Call) -> Answer:
-        known = await self._known(key)
+        known = await self._known(key, call)
         if known is not None:
             return Result(known, call.id, call.action, (REPEATED,))
+        self._answers.pop(key, None)
         over = self._stopped(call)
         answer = await self._exchange(call)
         if isinstance(answer, Unanswered):
@@ -169,9 +173,19 @@ class Transactions:
         else:
             await self._ledger.keep(kept, changed)
 
-    async def _known(self, key: bytes) -> Payload | None:
-        kept = self._answers.get(key) or await self._ledger.find(key)
-        return None if kept is None else self._read(kept)
+    async def _known(self, key: bytes, call: Call) -> Payload | None:
+        """What was answered. But without a clock all starts look alike: who has heard of the first does not repeat it."""
+        kept = await self._find(key)
+        known = None if kept is None else self._read(kept)
+        if kept is None or known is None or call.action != START or not _clockless(call):
+            return known
+        transaction = _transaction(known)
+        mark = None if transaction is None else await self._find(heard(call.identity, transaction))
+        # A CSMS that numbers nothing gives one number again and again: what was heard before was another transaction.
+        return known if mark is None or mark.at < kept.at else None
+
+    async def _find(self, key: bytes) -> Kept | None:
+        return self._answers.get(key) or await self._ledger.find(key)
 
     def _read(self, kept: Kept) -> Payload | None:
         """The answer, unless it is too old."""
@@ -192,17 +206,39 @@ class Transactions:
         if payload is None or len(payload) > LONGEST:
             logger.warning("transactions.not_kept", charger=call.identity, reason=f"expected JSON of at most {LONGEST} bytes")
             return None
-        kept = self._answers[key] = Kept(key, self._clock(), payload)
-        self._answers.move_to_end(key)
+        return self._at_hand(Kept(key, self._clock(), payload))
+
+    def _at_hand(self, kept: Kept) -> Kept:
+        self._answers[kept.key] = kept
+        self._answers.move_to_end(kept.key)
         if len(self._answers) > NEWEST:
             self._answers.popitem(last=False)
         return kept
 
     # --- connectors
 
+    def _available(self, identity: str, connector: int | None) -> None:
+        self._overdue.passed(identity, connector)
+        self._left(identity, connector)
+        self._ledger.note(self._connectors.freed(identity, connector))
+
     def _stopped(self, call: Call) -> int | None:
         """Whatever is answered: what the charger has stopped is over."""
-        return self._connectors.stopped(call.identity, _transaction(call.payload)) if call.action == STOP else None
+        if call.action != STOP:
+            return None
+        transaction = _transaction(call.payload)
+        self._heard(call.identity, transaction)
+        return self._connectors.stopped(call.identity, transaction)
+
+    def _left(self, identity: str, connector: int | None, begun: int | None = None) -> None:
+        """The charger has gone on from what was open at the connector, to `begun` or to nothing."""
+        for known in self._connectors.now(identity, connector):
+            if not known.over and known.transaction != begun:
+                self._heard(identity, known.transaction)
+
+    def _heard(self, identity: str, transaction: int | None) -> None:
+        if transaction is not None:
+            self._ledger.note((), (self._at_hand(Kept(heard(identity, transaction), self._clock(), b"")),))
 
     def _changed(self, call: Call, answer: Answer, over: int | None) -> Sequence[Connector]:
         """What this came to. `over` is the connector whose transaction the call has stopped."""
@@ -212,9 +248,15 @@ class Transactions:
             return ()  # nothing begins there: what was known still holds
         # Whatever number it has: 0 and -1 are seen, from a CSMS that numbers nothing. Who accepts it lets the charger charge, and
         # the stop will come with the same number.
-        connector = _connector(call)
+        connector, transaction = _connector(call), _transaction(answer.payload)
         self._overdue.passed(call.identity, connector)
-        return self._connectors.started(call.identity, connector, _transaction(answer.payload))
+        self._left(call.identity, connector, transaction)
+        return self._connectors.started(call.identity, connector, transaction)
+
+
+def _clockless(call: Call) -> bool:
+    """Whether the charger does not know the time: its date is none, or from before there was OCPP."""
+    return str(call.payload.get("timestamp")) < "2009" or any(remark.rule == RECEIPT for remark in call.remarks)
 
 
 async def _landed(task: asyncio.Task[Answer], call: Call) -> Answer:

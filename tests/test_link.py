@@ -1,6 +1,7 @@
 """gateway.link: a session over a socket, and its records."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -152,6 +153,20 @@ async def test_no_answer_in_time_is_an_error_and_a_late_one_is_recorded_as_late(
     assert (ends.records[1].exchange, ends.records[1].note) == ("g1", "came after its call was given up")
 
 
+async def test_an_answer_in_the_turn_of_its_deadline_is_in_time() -> None:
+    late, pipe = list[Answer](), Pipe()
+    link = Link(pipe, nothing, lambda record: None, **FACTS, on_late=late.append)
+    running = asyncio.ensure_future(link.run())
+    asyncio.get_running_loop().call_later(0.009, pipe.feed, '[3,"g1",{"status":"Accepted"}]')
+    asked = asyncio.ensure_future(link.ask(reset("g1"), 0.01))
+    await pipe.sent()
+    time.sleep(0.02)  # noqa: ASYNC251 - the loop is busy until both have come, the answer and the deadline
+    assert await asked == Result({"status": "Accepted"}, "g1", "Reset")
+    pipe.hang_up()
+    await asyncio.wait_for(running, DEADLINE)
+    assert late == []
+
+
 async def test_whoever_wants_late_answers_hears_them() -> None:
     late, pipe = list[Answer](), Pipe()
     link = Link(pipe, nothing, lambda record: None, **FACTS, on_late=late.append)
@@ -289,6 +304,13 @@ async def test_a_flood_of_malformed_frames_closes_the_socket() -> None:
         closed = await ends.over()
     assert (closed.code, closed.reason) == (1002, "2 malformed frames in a row")
     assert [r.raw for r in ends.records] == [b"a", b"b"]
+
+
+async def test_a_flood_of_refused_calls_closes_the_socket() -> None:
+    async with wired(limits=Limits(queued=0, refused=2)) as ends:
+        ends.pipe.feed(*[HEARTBEAT] * 9)
+        closed = await ends.over()
+    assert (closed.code, closed.reason) == (1008, "2 refused calls in a row")
 
 
 async def test_a_reason_is_cut_to_what_a_close_frame_can_hold() -> None:

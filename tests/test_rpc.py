@@ -236,6 +236,13 @@ def test_a_flood_of_malformed_frames_ends_the_session() -> None:
     assert one.receive("nonsense", 1.0)[-1] == Ended("2 malformed frames in a row")
 
 
+def test_a_flood_of_calls_beyond_the_limit_ends_the_session() -> None:
+    one = session(queued=0, refused=3)
+    one.receive(HEARTBEAT, 1.0)
+    ends = [[event for event in one.receive(HEARTBEAT, 1.0) if isinstance(event, Ended)] for _ in range(3)]
+    assert ends == [[], [], [Ended("3 refused calls in a row", 1008)]]
+
+
 def test_a_good_frame_ends_the_row_of_malformed_ones() -> None:
     one = session(malformed=2)
     for _ in range(5):
@@ -306,6 +313,18 @@ def test_a_call_that_is_refused_is_answered_and_no_malformed_frame() -> None:
     text = '[4,"c1","OccurenceConstraintViolation","Authorize.req idTag: expected it, found none",{}]'
     assert frames([send]) == [text.encode()]
     assert (one.refused, one.malformed) == (3, 0)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_call_that_is_taken_ends_the_row_of_refused_ones(waits: bool) -> None:
+    one = speaking(refused=2)
+    if waits:
+        one.receive(HEARTBEAT, 1.0, NOW)
+    for _ in range(5):
+        one.receive(HEARTBEAT, 1.0, NOW)
+        assert not [event for event in one.receive(BAD, 1.0, NOW) if isinstance(event, Ended)]
+        one.answer(Result({"currentTime": AT}), 2.0)
+    assert one.receive(BAD, 1.0, NOW)[-1] == Ended("2 refused calls in a row", 1008)
 
 
 def test_a_numeric_id_is_a_number_in_a_refusal_too() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.state.digest import digest
+from gateway.state.digest import digest, heard
 from tests.peers.envelopes import envelope
 from translations import soap
 from translations.messages import Call, Payload, Side, Version
@@ -94,3 +94,8 @@ def test_a_reading_that_was_left_out_does_not_hide_that_another_has_no_date(more
 
 def test_what_json_cannot_say_has_none() -> None:
     assert digest(Call("StartTransaction", {"idTag": "\ud800"}, "1", "CP-1")) is None
+
+
+def test_that_a_transaction_was_heard_of_is_of_one_charger_and_of_no_call() -> None:
+    marks = {heard("CP-1", 7), heard("cp-1", 7), heard("CP-1", 8), heard("CP-2", 7)}
+    assert [len(marks), {len(mark) for mark in marks}] == [3, {32}]

@@ -119,12 +119,14 @@ async def test_those_who_wait_share_a_commit(ledger: Ledger, store: Slow, path: 
     assert len(answers(path)) == 200
 
 
-async def test_connectors_are_written_with_the_answer_or_by_and_by(ledger: Ledger, store: Slow) -> None:
+async def test_connectors_are_written_with_the_answer_or_by_and_by(ledger: Ledger, store: Slow, path: Path) -> None:
     await ledger.keep(kept(1), (OPEN, OPEN._replace(connector=2)))
     ledger.note((OPEN._replace(transaction=None),))
     ledger.note(())
+    ledger.note((), (kept(2),))
     await ledger.close()
     assert store.connectors(10) == [OPEN._replace(connector=2)]
+    assert len(answers(path)) == 2
 
 
 async def test_what_was_queued_is_written_at_the_end(ledger: Ledger, store: Slow) -> None:

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from gateway import transactions as module
 from gateway.rpc import Unanswered
+from gateway.state.connectors import Connectors
 from gateway.state.store import StateStore
 from gateway.transactions import REPEATED, Transactions
 from tests.peers.seen import DEADLINE, Seen
@@ -26,6 +27,7 @@ from translations.messages import Answer, Call, Error, Kind, Remark, Result
 BEGUN: dict[str, Any] = {"connectorId": 1, "idTag": "TAG1", "timestamp": "2024-05-01T08:00:00Z", "meterStart": 100}
 ENDED: dict[str, Any] = {"transactionId": 7, "idTag": "TAG1", "timestamp": "2024-05-01T09:00:00Z", "meterStop": 900}
 START = Call("StartTransaction", BEGUN, "1", "CP-1")
+UNDATED = replace(START, payload={**BEGUN, "timestamp": "1970-01-01T00:00:00Z"})  # of a charger without a clock
 STOP = Call("StopTransaction", ENDED | {"transactionData": [{"a": 1, "b": 2}, {}]}, "1", "CP-1")
 ACCEPTED = {"status": "Accepted", "parentIdTag": "FLEET-1"}
 WAITED = 30.0  # seconds that the backend had
@@ -200,9 +202,9 @@ async def test_after_a_while_it_is_forgotten(transactions: Transactions, csms: C
 
 
 async def test_the_next_run_knows_it(run: Open, csms: Csms, clock: Clock) -> None:
-    first = [await (await run())(call) for call in (START, STOP)]
-    again = [await (await run())(call) for call in (START, STOP)]
-    assert again == [replace(answer, remarks=(REPEATED,)) for answer in first]
+    for call in (START, STOP):
+        first = await (await run())(call)
+        assert await (await run())(call) == replace(first, remarks=(REPEATED,))
     clock.now += 3601
     assert REPEATED not in (await (await run())(START)).remarks
 
@@ -251,6 +253,122 @@ async def test_no_idtag_of_a_call_is_on_disk(run: Open, path: Path) -> None:
     await transactions(START)
     await transactions.close()
     assert b"TAG1" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+# --- what was heard
+
+
+OTHERS = replace(START, payload=BEGUN | {"idTag": "TAG2"}, id="3")
+FREE = Call("StatusNotification", {"connectorId": 1, "status": "Available"}, "4", "cp-1")
+ELSEWHERE = replace(FREE, payload=FREE.payload | {"connectorId": 2})
+
+
+def stop(transaction: Any = 1) -> Call:
+    return replace(STOP, payload=ENDED | {"transactionId": transaction}, identity="cp-1")
+
+
+GONE_ON = {
+    "stopped": [stop()],
+    "stopped, with the id as text": [stop("1")],
+    "available": [FREE],
+    "stopped and available": [stop(), FREE],
+    "another start": [OTHERS],
+    "another start and its stop": [stop(), OTHERS, stop(2)],
+}
+NOT_GONE_ON = {
+    "another's stop": [stop(2)],
+    "available elsewhere": [ELSEWHERE],
+    "a repetition": [START],
+    "the start of another charger": [replace(OTHERS, identity="CP-2")],
+    "what another charger stopped": [replace(stop(), identity="CP-2")],
+}
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+@pytest.mark.parametrize("how", GONE_ON)
+async def test_who_has_gone_on_and_says_the_same_starts_again(run: Open, csms: Csms, how: str, restarted: bool) -> None:
+    transactions = await run()
+    first, *_ = [await transactions(call) for call in (UNDATED, *GONE_ON[how])]
+    transactions = await run() if restarted else transactions
+    again = await transactions(UNDATED)
+    assert isinstance(first, Result)
+    assert again == Result({"transactionId": len(csms.heard), "idTagInfo": ACCEPTED}, "1", "StartTransaction")
+    assert again.payload["transactionId"] != first.payload["transactionId"]
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
+@pytest.mark.parametrize("how", NOT_GONE_ON)
+async def test_who_has_not_gone_on_repeats(run: Open, how: str, restarted: bool) -> None:
+    transactions = await run()
+    first, *_ = [await transactions(call) for call in (START, *NOT_GONE_ON[how])]
+    transactions = await run() if restarted else transactions
+    assert await transactions(START) == known_as(START, first)
+
+
+@pytest.mark.parametrize("how", GONE_ON)
+async def test_what_has_a_date_of_its_own_is_the_same_start_even_then(run: Open, how: str) -> None:
+    transactions = await run()
+    first, *_ = [await transactions(call) for call in (START, *GONE_ON[how])]
+    again = await transactions(replace(START, id="2"))
+    assert (again.payload, again.remarks) == (first.payload, (REPEATED,))  # type: ignore[union-attr]
+
+
+async def test_the_next_start_is_repeated_like_the_first(
+    transactions: Transactions, csms: Csms, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEWEST", 1)
+    csms.answer = lambda call: Result({"transactionId": 0, "idTagInfo": ACCEPTED}, call.id, call.action)  # numbers nothing
+    for n in range(3):
+        for call in (UNDATED, UNDATED, replace(STOP, payload=ENDED | {"transactionId": 0, "meterStop": n})):
+            await transactions(call)
+            clock.now += 1
+    assert [call.action for call in csms.heard] == ["StartTransaction", "StopTransaction"] * 3
+
+
+async def test_a_refused_start_is_known_by_its_content(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = lambda call: Result({"transactionId": -1, "idTagInfo": {"status": "Blocked"}}, call.id, call.action)
+    first = await transactions(START)
+    for call in (FREE, START, FREE):
+        await transactions(call)
+    assert await transactions(START) == known_as(START, first)
+
+
+async def test_what_is_forgotten_of_connectors_is_known_by_its_content(transactions: Transactions, csms: Csms) -> None:
+    transactions._connectors = Connectors(each=1)
+    first = await transactions(UNDATED)
+    for call in (replace(UNDATED, payload=BEGUN | {"connectorId": 2}), FREE):
+        await transactions(call)
+    assert await transactions(UNDATED) == known_as(UNDATED, first)
+    await transactions(stop())
+    assert REPEATED not in (await transactions(UNDATED)).remarks
+
+
+async def test_a_charger_that_heard_nothing_before_it_was_available_repeats(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = slow
+    await transactions(START)
+    await transactions(FREE)
+    transactions.late("csms", late := csms.accept(START))
+    assert await together(transactions(START)) == [known_as(START, late)]
+
+
+async def test_an_answer_that_was_heard_is_not_that_of_the_next_start(transactions: Transactions, csms: Csms) -> None:
+    for call in (UNDATED, stop()):
+        await transactions(call)
+    csms.answer = slow
+    assert await transactions(UNDATED) == slow(UNDATED)
+    transactions.late("csms", late := csms.accept(UNDATED))
+    assert await together(transactions(UNDATED)) == [known_as(UNDATED, late)]
+
+
+async def test_a_late_answer_does_not_replace_the_one_that_was_heard(transactions: Transactions, csms: Csms) -> None:
+    csms.answer = partial(slow, waited=0)
+    await transactions(START)
+    csms.answer = csms.accept
+    heard = await transactions(again := replace(START, id="2"))
+    with capture_logs() as logs:
+        transactions.late("csms", Result({"transactionId": 99}, "1", "StartTransaction"))
+    assert await transactions(again) == known_as(again, heard)
+    assert [line["event"] for line in logs] == ["transactions.answered_twice"]
 
 
 # --- while the first is in flight

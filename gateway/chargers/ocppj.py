@@ -125,7 +125,8 @@ class JsonDoor:
         self._gate.tell(NAMELESS, scope)
         text = (
             "expected the charger's identity as the last part of the path, percent-encoded UTF-8 of at most "
-            f"{LONGEST} characters, as in /ocpp/CP-1; got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
+            f"{LONGEST} printable characters without white space at its ends, as in /ocpp/CP-1; "
+            f"got {scope['raw_path'].decode('ascii', 'replace')[:200]}\n"
         )
         await refuse_handshake(scope, receive, send, NAMELESS.status, text)
 

@@ -4,6 +4,7 @@ A raw ASGI endpoint. Every request ends in exactly one envelope, or in a text fo
 answer; both directions are recorded.
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from translations.errors import (
     SecurityError,
     known_code,
 )
+from translations.leaves import escape
 from translations.messages import Answer, Call, Error, Kind, Remark, Result, Side, Version
 
 _TEXT = b"text/plain; charset=utf-8"
@@ -48,6 +50,7 @@ _SERVICES = {
 
 _UNREAD = soap.Envelope()
 _UNNAMED = Way()
+ELSEWHERE = Refusal(404, "", "a WebSocket where SOAP chargers post")
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class _Visit:
     @property
     def kept(self) -> bytes:
         """What came, as it is recorded: without the token of the path, which many repeat in wsa:To."""
-        return self.raw.replace(self.way.token.encode(), b"***") if self.way.token else self.raw
+        return _masked(self.raw, self.way.token) if self.way.token else self.raw
 
     @property
     def addresses(self) -> soap.Addresses:
@@ -117,7 +120,7 @@ class SoapDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await refuse_socket(scope, receive, send)
+            await self._refuse_socket(scope, receive, send)
         elif scope["method"] == "POST":
             await self._post(scope, receive, send)
         elif self._gate is not None and self._gate.busy(scope):
@@ -132,7 +135,8 @@ class SoapDoor:
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._gate
         peer = gate.source(scope) if gate else peer_of(scope)
-        visit = _Visit(self._ids(), time.time(), time.perf_counter(), peer)
+        way = gate.soap(scope) if gate else None
+        visit = _Visit(self._ids(), time.time(), time.perf_counter(), peer, way or _UNNAMED)
         extra: list[tuple[bytes, bytes]] = []
         try:
             self._not_busy(scope)
@@ -188,8 +192,6 @@ class SoapDoor:
     async def _admit(self, visit: _Visit, scope: Scope) -> None:
         """Find out who it is, and whether it may come. Raises NotAdmitted, or ProtocolError for who is nobody."""
         gate = self._gate
-        if gate is not None:
-            visit.way = gate.soap(scope) or _UNNAMED
         identity = visit.way.identity or visit.envelope.identity
         if not identity:
             raise ProtocolError("expected the header chargeBoxIdentity, found none")
@@ -305,6 +307,20 @@ class SoapDoor:
             )
         )
 
+    async def _refuse_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell whoever opens a WebSocket here where the right place is."""
+        await receive()
+        gate = self._gate
+        if gate is not None and gate.busy(scope):
+            gate.tell(BUSY, scope)
+            await refuse_handshake(scope, receive, send, BUSY.status, f"{BUSY.text}\n")
+            return
+        if gate is not None:
+            gate.tell(ELSEWHERE, scope)
+        place = min(self._config.json_paths, key=lambda path: path.count("{"))
+        text = f"expected a JSON charger at {place}, with its identity percent-encoded; here SOAP chargers POST\n"
+        await refuse_handshake(scope, receive, send, ELSEWHERE.status, text)
+
     # --- GET
 
     async def _get(self, scope: Scope, send: Send) -> None:
@@ -357,8 +373,10 @@ async def _reply(send: Send, status: int, kind: bytes, body: bytes, headers: lis
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell whoever opens a WebSocket at the wrong address where the right one is."""
-    await receive()
-    text = "expected a JSON charger at /ocpp/{identity}, with its identity percent-encoded; SOAP chargers POST to /soap\n"
-    await refuse_handshake(scope, receive, send, 404, text)
+def _masked(raw: bytes, token: str) -> bytes:
+    """The bytes without a token, however it is written where an address ends with it."""
+    for form in {token, quote(token, safe=""), escape(token)}:
+        raw = re.sub(b"/" + re.escape(form.encode()) + rb"(?=[/?<\"'\s]|$)", b"/***", raw, flags=re.IGNORECASE)
+        for wide in ("utf-16-le", "utf-16-be"):
+            raw = raw.replace(f"/{form}<".encode(wide), "/***<".encode(wide))
+    return raw

@@ -31,6 +31,11 @@ def digest(call: Call) -> bytes | None:
         return None
 
 
+def heard(identity: str, transaction: int) -> bytes:
+    """Under which it is kept that a charger has heard of a transaction. 32 bytes, of no answer."""
+    return blake2b(_CANONICAL.encode((identity.casefold(), transaction)), digest_size=32, person=b"heard").digest()
+
+
 def _as_said(call: Call, dateless: Iterable[Remark]) -> tuple[Payload, list[tuple[str, str]]]:
     """The payload without the times of receipt, and what the charger said in their places: its repetition comes at another
     time, but says the same.

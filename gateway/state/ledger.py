@@ -72,10 +72,10 @@ class Ledger:
         if not written.done():
             self._failed(f"no commit in {PATIENCE:g} s")
 
-    def note(self, connectors: Sequence[Connector]) -> None:
+    def note(self, connectors: Sequence[Connector], kept: tuple[Kept, ...] = ()) -> None:
         """Have it written by and by."""
-        if connectors:
-            self._put(_Entry((), connectors, None))
+        if connectors or kept:
+            self._put(_Entry(kept, connectors, None))
 
     async def find(self, key: bytes) -> Kept | None:
         """What is on disk under this digest; nothing where the disk does not tell in time."""

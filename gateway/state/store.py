@@ -52,7 +52,10 @@ class StateError(Exception):
 
 
 class Kept(NamedTuple):
-    """An answer that is kept: the digest of what it answers, when (unix seconds), and its payload as JSON."""
+    """An answer that is kept: the digest of what it answers, when (unix seconds), and its payload as JSON.
+
+    Or, without a payload, that a charger has heard of a transaction.
+    """
 
     key: bytes
     at: float

@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from yarl import URL
 
 from gateway.app import Gateway
 from gateway.config import Bounds
@@ -42,12 +43,22 @@ async def test_every_request_counts_for_the_rate_of_its_source(open_gateway: Ope
     assert 429 not in statuses[:2]
 
 
-async def test_the_token_of_a_path_is_not_recorded(open_gateway: OpenGateway) -> None:
+@pytest.mark.parametrize("written", ["T0+KEN", "T0%2BKEN", "T0%2bKEN"])
+@pytest.mark.parametrize(("end", "status"), [(b"</s:Header>", 200), (b"</s:Broken>", 400)])
+async def test_the_token_of_a_path_is_not_recorded(open_gateway: OpenGateway, written: str, end: bytes, status: int) -> None:
     gateway = await open_gateway(server={"soap_paths": ["/soap/{token}"]})
-    told = f'<a:To xmlns:a="{WSA}">http://gw/soap/T0KEN</a:To>'.encode()
-    body = envelope().replace(b"</s:Header>", told + b"</s:Header>")
-    assert (await post(gateway.ports[0], body, "/soap/T0KEN")).status == 200
-    assert [row for row in await passed(gateway) if b"T0KEN" in row.raw] == []
+    told = f'<a:To xmlns:a="{WSA}">http://gw/soap/{written}</a:To>'.encode()
+    body = envelope().replace(b"</s:Header>", told + end)
+    url = URL(f"http://127.0.0.1:{gateway.ports[0]}/soap/T0%2BKEN", encoded=True)
+    async with aiohttp.ClientSession() as http, http.post(url, data=body, headers={"Content-Type": SOAP_TYPE}) as response:
+        assert response.status == status
+    assert [row for row in await passed(gateway) if b"KEN" in row.raw] == []
+
+
+async def test_a_short_token_does_not_hide_what_was_said(open_gateway: OpenGateway) -> None:
+    gateway = await open_gateway(server={"soap_paths": ["/soap/{token}"]})
+    await post(gateway.ports[0], envelope(), "/soap/e")
+    assert (await passed(gateway))[0].raw == envelope()
 
 
 async def test_readings_of_which_nothing_is_understood_are_refused(port: int, csms: Csms) -> None:

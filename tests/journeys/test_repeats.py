@@ -78,22 +78,41 @@ async def test_the_csms_hears_a_repeated_start_and_stop_once(port: int, csms: Cs
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_the_next_run_of_the_gateway_knows_them(open_gateway: OpenGateway, csms: Csms, version: str) -> None:
     heard = []
-    for _ in range(2):
+    for action, said in (CALLS[0], *CALLS, CALLS[1]):
         gateway = await open_gateway()
         async with soap_charger(gateway.ports[0], version) as charger:
-            heard.append([await charger.make(action, said) for action, said in CALLS])
+            heard.append(await charger.make(action, said))
         await gateway.stop()
         csms.answers["StartTransaction"]["transactionId"] += 1
     assert heard[0] == heard[1]
+    assert heard[2] == heard[3]
     assert csms.told("CP-S") == CALLS
 
 
 async def test_a_json_charger_repeats_on_its_next_connection(port: int, csms: Csms) -> None:
+    for made in ([], CALLS[:1]):
+        async with json_charger(port) as charger:
+            for call in made:
+                assert (await charger.make(*call))["transactionId"] == 4711
+            assert (await charger.make(*CALLS[0]))["transactionId"] == 4711
     for _ in range(2):
         async with json_charger(port) as charger:
-            assert (await charger.make(*CALLS[0]))["transactionId"] == 4711
             await charger.make(*CALLS[1])
     assert csms.told("CP-J") == CALLS
+
+
+@pytest.mark.parametrize("date", ["0000-00-00T00:00:00Z", "1970-01-01T00:00:00Z"])
+async def test_who_has_no_clock_starts_again_with_the_same_words(port: int, csms: Csms, date: str) -> None:
+    begun = BEGUN | {"timestamp": date, "meterStart": 0}
+    for n in (4711, 4712):
+        csms.answers["StartTransaction"]["transactionId"] = n
+        heard = [transaction(await post(port, written("StartTransaction", begun, f"urn:uuid:{k}"))) for k in range(2)]
+        assert heard == [str(n)] * 2
+        ended = ENDED | {"transactionId": n, "timestamp": date}
+        assert (await post(port, written("StopTransaction", ended))).status == 200
+        assert (await post(port, written(*status("Available")))).status == 200
+    actions = [action for action, _ in csms.told("CP-1")]
+    assert actions == ["StartTransaction", "StopTransaction", "StatusNotification"] * 2
 
 
 async def test_two_at_once_are_one(port: int, csms: Csms) -> None:
