@@ -486,3 +486,8 @@ def test_a_message_of_the_central_system_in_the_charge_point_namespace_is_known_
     assert opened.form is not None
     assert (opened.form.action, opened.side) == ("DiagnosticsStatusNotification", Side.CENTRAL_SYSTEM)
     assert [remark.rule for remark in opened.remarks] == ["quirks.namespace"]
+
+
+def test_a_prefix_that_nobody_declared_is_found_behind_a_warning_too() -> None:
+    read = opened(envelope(body=f'<heartbeatRequest xmlns="{CS16}"><q:x/><x xmlns="no/address"/></heartbeatRequest>'))
+    assert "quirks.undeclared-prefix" in [remark.rule for remark in read.remarks]

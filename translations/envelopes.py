@@ -136,10 +136,14 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
     tables = _tables()
     try:
         root = etree.fromstring(text, tables.parser)
+        fault: str | None = None
     except etree.XMLSyntaxError as error:
-        root = _salvaged(text, error, tables.parser, tables.salvager)
-        what = _first_line(error).partition(", line")[0]
-        remarks += (Remark(Kind.REPAIRED, "", what[:1].lower() + what[1:], "quirks.undeclared-prefix"),)
+        root, fault = None, _first_line(error)
+    # The parser forgets an error where a mere warning comes after it; its log does not.
+    if fault is not None or len(tables.parser.error_log):
+        root, odd = _salvaged(text, root, fault, tables)
+        remarks += odd
+    assert root is not None
     if len(text) > _LONG:
         _bound_attributes(root)
     namespace = _ENVELOPES.get(root.tag)
@@ -172,20 +176,30 @@ def _bound_attributes(root: etree._Element) -> None:
         raise Malformed(f"expected at most {_MOST_ATTRIBUTES} attributes of an element, and as many namespaces")
 
 
-def _salvaged(text: bytes, error: etree.XMLSyntaxError, strict: etree.XMLParser, salvager: etree.XMLParser) -> etree._Element:
+def _salvaged(
+    text: bytes, root: etree._Element | None, fault: str | None, tables: _Tables
+) -> tuple[etree._Element, tuple[Remark, ...]]:
     """A document that is wrong in nothing but prefixes that it does not declare; seen: xsi:nil without xmlns:xsi."""
-    log: list[Any] = list(strict.error_log)  # of its last run; the error's own has earlier ones too
-    if not log or any(entry.type != etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE for entry in log):
-        raise Malformed(f"expected XML: {_first_line(error)}") from None
-    root = etree.fromstring(text, salvager)
+    log: list[Any] = list(tables.parser.error_log)  # of its last run; that of an exception has earlier ones too
+    errors = [entry for entry in log if entry.level > etree.ErrorLevels.WARNING]
+    if any(entry.type != etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE for entry in errors) or (fault and not errors):
+        raise Malformed(f"expected XML: {fault or errors[0].message[:160]}")
+    root = etree.fromstring(text, tables.salvager) if root is None else root
+    if not errors:
+        return root, ()
     _bound_attributes(root)
     for node in root.iter(etree.Element):
-        if node.tag[0] != "{" and ":" in node.tag:
-            node.tag = node.tag.rpartition(":")[2]
-        for name in [str(name) for name in node.keys() if ":" in str(name) and str(name)[0] != "{"]:  # noqa: SIM118 - lxml
-            prefix, _, local = name.rpartition(":")
-            node.set(f"{{{XSI}}}{local}" if prefix == "xsi" else local, str(node.attrib.pop(name)))
-    return root
+        _without_prefixes(node)
+    what = str(errors[0].message)[:160]
+    return root, (Remark(Kind.REPAIRED, "", what[:1].lower() + what[1:], "quirks.undeclared-prefix"),)
+
+
+def _without_prefixes(node: etree._Element) -> None:
+    if node.tag[0] != "{" and ":" in node.tag:
+        node.tag = node.tag.rpartition(":")[2]
+    for name in [str(name) for name in node.keys() if ":" in str(name) and str(name)[0] != "{"]:  # noqa: SIM118 - lxml
+        prefix, _, local = name.rpartition(":")
+        node.set(f"{{{XSI}}}{local}" if prefix == "xsi" else local, str(node.attrib.pop(name)))
 
 
 def _is_identity(node: etree._Element) -> bool:
