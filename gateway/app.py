@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from gateway.link import Limits, Link
 from gateway.listener import Listener
 from gateway.log import MessageLog, configure
 from gateway.metrics import Metrics
+from gateway.paths import shown
 from gateway.room import Room
 from gateway.roster import AT_ONCE, Charger, Effect, Registration, Roster, State, seconds
 from gateway.router import BOOT, BY_HAND, Router
@@ -375,13 +376,8 @@ class Gateway:
 _too_many = PlainTextResponse("expected fewer requests from this address\n", status_code=429)
 
 
-def _shown(paths: Iterable[str]) -> str:
-    """The path that says least: tokens are for those who have one."""
-    return min(paths, key=lambda path: path.count("{"))
-
-
 def _elsewhere(server: Server) -> PlainTextResponse:
-    soap, json = _shown(server.soap_paths), _shown(server.json_paths)
+    soap, json = shown(server.soap_paths), shown(server.json_paths)
     text = f"there is nothing here: SOAP chargers POST to {soap}, JSON chargers open a WebSocket at {json}\n"
     return PlainTextResponse(text, status_code=404)
 
@@ -446,8 +442,8 @@ def _greet(gateway: Gateway, path: Path | None) -> None:
     config = gateway.config
     logger.info("gateway.started", configuration=str(path or "embedded defaults"), backends=", ".join(gateway.backends))
     admin_port = gateway.ports[1]
-    soap = gateway.url + _shown(config.server.soap_paths)
-    json = gateway.url.replace("http", "ws", 1) + _shown(config.server.json_paths).replace("{", "<").replace("}", ">")
+    soap = gateway.url + shown(config.server.soap_paths)
+    json = gateway.url.replace("http", "ws", 1) + shown(config.server.json_paths).replace("{", "<").replace("}", ">")
     admin = Server(host=config.admin.host, port=admin_port).url
     command = sys.argv[0] if sys.argv[0].endswith("ocpp-gateway") else "ocpp-gateway"
     sys.stdout.write(GREETING.format(soap=soap, json=json, admin=admin, command=command))

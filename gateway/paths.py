@@ -85,6 +85,11 @@ class _Template:
         return Way(**found) if found else _UNNAMED
 
 
+def shown(templates: Iterable[str]) -> str:
+    """The one to tell everybody, which says least: tokens are for those who have one."""
+    return min(templates, key=lambda template: template.count("{"))
+
+
 def takes_in(outer: str, inner: str) -> bool:
     """Whether every path that the template `inner` stands for is one of `outer` too."""
     wide, narrow = _parts(outer), _parts(inner)

@@ -7,7 +7,7 @@ value that one side lacks needs no row: it is dropped, and remarked.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,7 @@ from typing import Any
 
 from translations.contracts import Contract, Field, Type, contract
 from translations.leaves import READERS, WRITERS, Reader, Writer
-from translations.messages import Kind, Side, Version
+from translations.messages import Kind, Side, Version, title_of
 
 PREFIXES: Mapping[Side, str] = MappingProxyType({Side.CENTRAL_SYSTEM: "cs", Side.CHARGE_POINT: "cp"})
 
@@ -82,6 +82,10 @@ class Slot:
         """The most characters of a text that needs no other look; 0 where every value does."""
         text = self.base in ("string", "anyURI") and self.words is None and not self.verbatim
         return 2**31 if text and self.limit is None else self.limit or 0 if text else 0
+
+    def around(self, names: Collection[str], inner: "Shape") -> Collection[str]:
+        """Those of an item's names, in lower case, that are wrappers; what has fields of its own is an item itself."""
+        return () if inner.by_local.keys() & names else {self.flatten, *self.unwrap}.intersection(names)
 
     def line(self) -> Line:
         """What the writer needs of it at every field; the flag says that it holds more than one value."""
@@ -182,9 +186,7 @@ def dialect(version: Version, side: Side, prefix: str = "") -> Dialect:
     ):
         for action, element in elements.items():
             shape = _Compiler(spoken, prefix or PREFIXES[side]).shape(spoken.messages[element], canon.messages[canonical[action]])
-            forms[response][action] = Form(
-                version, side, action, response, element, shape, f"{action}.{'conf' if response else 'req'}"
-            )
+            forms[response][action] = Form(version, side, action, response, element, shape, title_of(action, response))
     by_tag = {f"{{{spoken.namespace}}}{f.element}": f for way in forms.values() for f in way.values()}
     return Dialect(spoken, MappingProxyType(forms[False]), MappingProxyType(forms[True]), MappingProxyType(by_tag))
 

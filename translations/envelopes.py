@@ -14,12 +14,12 @@ from lxml import etree
 from translations.charsets import as_utf8
 from translations.deltas import Form, dialect
 from translations.errors import ProtocolError
+from translations.leaves import SPACE, XSI
 from translations.manners import SOAP12, WSA
 from translations.messages import Kind, Remark, Side, Version
 from translations.step import MOST
 
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"
-XSI = "http://www.w3.org/2001/XMLSchema-instance"
 DRAFT_WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"  # all clients of one widespread library
 _NAMES = ("MessageID", "RelatesTo", "From", "ReplyTo", "Action")
 _IGNORED = ("To", "FaultTo")  # what To says peers get wrong
@@ -27,7 +27,6 @@ _IGNORED = ("To", "FaultTo")  # what To says peers get wrong
 # lxml does with the attributes of one element takes time that grows with their square.
 _LONG, _MOST_TAGS, _MOST_ATTRIBUTES = 30_000, 50_000, 100
 _IDENTITY = "chargeboxidentity"
-_SPACE = " \t\r\n"  # of XML; others are part of a name
 _LOCAL: Mapping[str, str] = MappingProxyType(
     {name.lower(): name for name in _NAMES} | {name.lower(): "" for name in _IGNORED} | {_IDENTITY: "identity"}
 )
@@ -167,7 +166,7 @@ def parse(data: bytes, charset: str | None = None, role: Side | None = None) -> 
     if envelope.form is not None:
         return envelope
     # Nobody says who was meant, and it is no message of the service whose namespace it is in.
-    return _turned(envelope, Side.CHARGE_POINT if envelope.side is Side.CENTRAL_SYSTEM else Side.CENTRAL_SYSTEM)
+    return _turned(envelope, envelope.side.other)
 
 
 def _bound_attributes(root: etree._Element) -> None:
@@ -199,7 +198,7 @@ def _without_prefixes(node: etree._Element) -> None:
         node.tag = node.tag.rpartition(":")[2]
     for name in [str(name) for name in node.keys() if ":" in str(name) and str(name)[0] != "{"]:  # noqa: SIM118 - lxml
         prefix, _, local = name.rpartition(":")
-        node.set(f"{{{XSI}}}{local}" if prefix == "xsi" else local, str(node.attrib.pop(name)))
+        node.set(XSI + local if prefix == "xsi" else local, str(node.attrib.pop(name)))
 
 
 def _is_identity(node: etree._Element) -> bool:
@@ -209,7 +208,7 @@ def _is_identity(node: etree._Element) -> bool:
 def _misplaced_identity(root: etree._Element, payload: list[etree._Element], headers: dict[str, str]) -> tuple[Remark, ...]:
     """The identity from wherever else it stands, and out of the payload, where it is no message."""
     places = [*root, *payload, *(child for node in payload for child in node)]
-    told = {text.casefold(): text for node in places if _is_identity(node) and (text := (node.text or "").strip(_SPACE))}
+    told = {text.casefold(): text for node in places if _is_identity(node) and (text := (node.text or "").strip(SPACE))}
     payload[:] = [node for node in payload if not _is_identity(node)]
     for child in list(payload[0]) if len(payload) == 1 else ():
         if _is_identity(child):
@@ -248,7 +247,7 @@ def _read_headers(header: etree._Element, into: dict[str, str], known: Mapping[s
         text = node.text
         if text is None or len(node):
             text = _address(node)
-        text = text.strip(_SPACE) if text else ""
+        text = text.strip(SPACE) if text else ""
         if text and name not in into:
             into[name] = text
         elif text and name == "identity" and text.casefold() != into[name].casefold():

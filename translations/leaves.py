@@ -26,10 +26,11 @@ Reader = Callable[[str | None, "Slot", etree._Element, Step], Any]
 Writer = Callable[[Any, "Slot", Step], str]
 """(canonical value, slot, step) -> XML text."""
 
-_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}"  # as names in it begin
+_NIL = f"{XSI}nil"
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _MARKUP_MOST = 2**20
-_SPACE = " \t\r\n"  # of XML: no other space is taken away
+SPACE = " \t\r\n"  # of XML: no other space is taken away, it is part of a name
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
 
 # What XML text cannot hold as it is; of these, what XML 1.0 cannot hold at all (XML 1.0, 2.2).
@@ -59,7 +60,7 @@ def _odd_string(text: str | None, slot: "Slot", node: etree._Element, step: Step
         text = _markup(text, slot, node, step)
     if slot.verbatim:
         return _verbatim(text or "", slot, node, step)
-    stripped = (text or "").strip(_SPACE)
+    stripped = (text or "").strip(SPACE)
     if not stripped:
         if slot.assumed:
             return _absent_note(slot, step)
@@ -98,7 +99,7 @@ def _cut(text: str, slot: "Slot", limit: int, step: Step) -> str:
 
 
 def _odd_word(text: str | None, words: "Words", slot: "Slot", node: etree._Element, step: Step) -> Any:
-    stripped = (text or "").strip(_SPACE)
+    stripped = (text or "").strip(SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if stripped != text:
@@ -155,7 +156,7 @@ def _int(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> An
         raise _not_simple(slot, step)
     if text is not None and len(text) < 10 and text.isdigit() and text.isascii():
         return int(text)
-    stripped = (text or "").strip(_SPACE)
+    stripped = (text or "").strip(SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if not quirks.INTEGER.fullmatch(stripped):
@@ -182,7 +183,7 @@ def _sample(text: str | None, slot: "Slot", node: etree._Element, step: Step) ->
 def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if len(node):
         raise _not_simple(slot, step)
-    stripped = (text or "").strip(_SPACE)
+    stripped = (text or "").strip(SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if not quirks.DECIMAL.fullmatch(stripped):
@@ -196,7 +197,7 @@ def _decimal(text: str | None, slot: "Slot", node: etree._Element, step: Step) -
 def _boolean(text: str | None, slot: "Slot", node: etree._Element, step: Step) -> Any:
     if len(node):
         raise _not_simple(slot, step)
-    stripped = (text or "").strip(_SPACE)
+    stripped = (text or "").strip(SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     if stripped in _BOOLEANS:
@@ -213,7 +214,7 @@ def _timestamp(text: str | None, slot: "Slot", node: etree._Element, step: Step)
         raise _not_simple(slot, step)
     if text is not None and quirks.TIMESTAMP.fullmatch(text):
         return text
-    stripped = (text or "").strip(_SPACE)
+    stripped = (text or "").strip(SPACE)
     if not stripped:
         return _absent_or_refused(slot, step)
     return _sure_timestamp(stripped, slot, step)

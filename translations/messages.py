@@ -26,6 +26,11 @@ class Side(StrEnum):
     CENTRAL_SYSTEM = "central-system"
     CHARGE_POINT = "charge-point"
 
+    @property
+    def other(self) -> "Side":
+        """The service at the other end."""
+        return Side.CHARGE_POINT if self is Side.CENTRAL_SYSTEM else Side.CENTRAL_SYSTEM
+
 
 class Kind(StrEnum):
     """What a remark tells of a value."""
@@ -82,3 +87,8 @@ class Error:
 
 Message = Call | Result | Error
 Answer = Result | Error
+
+
+def title_of(action: str, response: bool) -> str:
+    """A message as the specifications print it, like `StopTransaction.conf`."""
+    return f"{action}.{'conf' if response else 'req'}"

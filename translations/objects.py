@@ -18,13 +18,12 @@ from translations.errors import OccurenceConstraintViolation, OcppError, Propert
 from translations.gaps import left_out
 from translations.messages import Kind, Payload
 from translations.reading import assume, keep_original, twice
-from translations.step import Step, kind_of
-from translations.writing import LeaveOut, as_object, bare_value, lost, odd_down, with_originals
+from translations.step import NAME_MOST, Step, kind_of
+from translations.writing import LeaveOut, as_object, bare_values, lost, odd_down, with_originals
 
 # The readers of leaves ask an element whether it holds others, or says that it is nil. A JSON value never does.
 _NO_ELEMENT = etree.Element("value")
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
-_NAME_MOST = 80  # characters of a peer's name in a remark
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -42,7 +41,7 @@ def read(given: Mapping[str, Any], shape: Shape, step: Step) -> Payload:
         if slot is None and step.off:
             unknown[name] = value
         elif slot is None:
-            step.note(Kind.LOST, "unknown field", "quirks.unknown-field", name[:_NAME_MOST])
+            step.note(Kind.LOST, "unknown field", "quirks.unknown-field", name[:NAME_MOST])
         elif value is None:
             step.note(Kind.REPAIRED, "null, taken as absent", "quirks.empty", slot.name or slot.wire)
         elif not slot.name:
@@ -61,9 +60,9 @@ def _slot(name: str, shape: Shape, step: Step) -> Slot | None:
     local = name.lower()
     slot = shape.text if shape.text is not None and local == shape.text.name else shape.by_local.get(local)
     if slot is not None and slot.wire != name:
-        step.note(Kind.REPAIRED, f"written {name[:_NAME_MOST]}", "quirks.case", slot.name or slot.wire)
+        step.note(Kind.REPAIRED, f"written {name[:NAME_MOST]}", "quirks.case", slot.name or slot.wire)
     elif slot is None and (slot := shape.also.get(local)) is not None:
-        step.note(Kind.REPAIRED, f"written {name[:_NAME_MOST]}", "quirks.other-shape", slot.name)
+        step.note(Kind.REPAIRED, f"written {name[:NAME_MOST]}", "quirks.other-shape", slot.name)
     return slot
 
 
@@ -74,7 +73,7 @@ def _together(given: Mapping[str, Any], shape: Shape, spread: Slot, step: Step) 
     own, particular = {**shape.also, **shape.by_local}, inner.by_local.keys() | inner.also.keys()
     beside = {name: value for name, value in given.items() if name.lower() not in own and name.lower() in particular}
     for name in [name for name, value in beside.items() if value in (None, "", {})]:
-        step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name[:_NAME_MOST])
+        step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty", name[:NAME_MOST])
         given = {other: value for other, value in given.items() if other != name}
         del beside[name]
     held = next((name for name in given if (slot := own.get(name.lower())) and slot.name == spread.name), None)
@@ -178,7 +177,7 @@ def _unwrapped(items: Iterable[Any], slot: Slot, step: Step) -> Iterator[Any]:
     assert inner is not None
     for item in items:
         names = {name.lower() for name in item} if isinstance(item, dict) else set[str]()
-        wrapped = set[str]() if names & inner.by_local.keys() else names & {slot.flatten, *slot.unwrap}
+        wrapped = slot.around(names, inner)
         if wrapped:
             if slot.flatten not in wrapped:
                 step.note(Kind.REPAIRED, f"{min(wrapped)} around it", "quirks.other-shape")
@@ -192,7 +191,7 @@ def _unwrapped(items: Iterable[Any], slot: Slot, step: Step) -> Iterator[Any]:
 def _held(wrapper: Mapping[str, Any], names: Collection[str], step: Step) -> Iterator[Any]:
     for name, value in wrapper.items():
         if name.lower() not in names:
-            step.note(Kind.LOST, "unknown field", "quirks.unknown-field", name[:_NAME_MOST])
+            step.note(Kind.LOST, "unknown field", "quirks.unknown-field", name[:NAME_MOST])
         elif not value:
             step.note(Kind.REPAIRED, "empty, taken as absent", "quirks.empty")
         elif isinstance(value, list):
@@ -377,7 +376,9 @@ def _said_items(items: list[Any], slot: Slot, step: Step) -> Iterator[Any]:
             if inner is None:
                 yield _said_leaf(item, slot, step)
             elif inner.wrapped is not None:
-                yield from _said_wrapped(as_object(item, step), inner, inner.wrapped, step)
+                bare, whole = inner.wrapped, as_object(item, step)
+                for value in bare_values(whole, inner, bare, step):
+                    yield write({**whole, bare.name: value}, inner, step)
             else:
                 yield write(as_object(item, step), inner, step)
         except LeaveOut as left:
@@ -385,26 +386,6 @@ def _said_items(items: list[Any], slot: Slot, step: Step) -> Iterator[Any]:
             if left.detail:
                 step.forget(noted)
                 step.note(Kind.LOST, left.detail, left.rule)
-
-
-def _said_wrapped(item: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> Iterator[Payload]:
-    """One object for each sample that means what a bare value means."""
-    samples = item.get(bare.name)
-    if not isinstance(samples, list) or not samples:
-        raise OccurenceConstraintViolation(step.text("expected a list with at least one item", bare.name))
-    depth = len(step.path)
-    for i, sample in enumerate(samples):
-        step.path += (bare.name, i)
-        noted = step.noted
-        try:
-            value = bare_value(as_object(sample, step), shape, bare, step)
-        except LeaveOut as left:
-            step.forget(noted)
-            step.note(Kind.LOST, left.detail, left.rule)
-            continue
-        finally:
-            del step.path[depth:]
-        yield write({**item, bare.name: value}, shape, step)
 
 
 def _said_leaf(value: Any, slot: Slot, step: Step) -> Any:

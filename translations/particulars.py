@@ -8,11 +8,11 @@ from lxml import etree
 from translations.deltas import Shape, Slot
 from translations.errors import OccurenceConstraintViolation, OcppError
 from translations.gaps import left_out
+from translations.leaves import XSI
 from translations.messages import Kind, Payload
 from translations.step import Step
 
 ATTRIBUTE = etree.Element("attribute")  # for readers of values: in an attribute there are no elements
-_XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 
 def attributes(node: etree._Element, shape: Shape, out: Payload, step: Step, *under: str) -> None:
@@ -22,7 +22,7 @@ def attributes(node: etree._Element, shape: Shape, out: Payload, step: Step, *un
     """
     for name, value in node.items():
         local = str(name).rpartition("}")[2]
-        if str(name).startswith(_XSI):
+        if str(name).startswith(XSI):
             continue
         slot = _slot(shape, local) if shape.sample else None
         if slot is not None and slot.name not in out:

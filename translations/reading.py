@@ -13,9 +13,9 @@ from translations import particulars
 from translations.deltas import Shape, Slot
 from translations.errors import OccurenceConstraintViolation, OcppError
 from translations.gaps import NoSamples, close_gaps, left_out
-from translations.leaves import is_nothing
+from translations.leaves import XSI, is_nothing
 from translations.messages import Kind, Payload
-from translations.step import Step
+from translations.step import NAME_MOST, Step
 
 _MISSING: Any = object()
 
@@ -99,7 +99,7 @@ def read(node: etree._Element, shape: Shape, step: Step) -> Payload:
 def _read_flat(node: etree._Element, slot: Slot, inner: Shape, into: list[Any], step: Step) -> bool:
     """The items of a wrapper that has no meaning of its own; whether some are left out, or none were there."""
     names = {etree.QName(item).localname.lower() for item in node}
-    wrapped = set[str]() if names & inner.by_local.keys() else names & {slot.flatten, *slot.unwrap}
+    wrapped = slot.around(names, inner)
     if not wrapped and (not slot.flatten or names & (inner.by_local.keys() | inner.also.keys())):
         if slot.flatten:
             step.note(Kind.REPAIRED, f"without {slot.flatten} around it", "quirks.other-shape")
@@ -158,7 +158,7 @@ def _read_text(node: etree._Element, shape: Shape, step: Step) -> Payload:
     if len(node):
         return _read_children(node, shape, text, step)
     value = node.text
-    if not (value and value[0] > " " and value[-1] > " " and not len(node)):
+    if not (value and value[0] > " " and value[-1] > " "):
         value = text.leaf(value, text, node, step)
     if value is None:
         raise OccurenceConstraintViolation(step.text("expected a value, found none", text.name))
@@ -186,7 +186,7 @@ def _stray_attributes(
 ) -> None:
     """Attributes that the contract does not have as they are written: in a namespace, in another case, or not at all."""
     for name, value in given.items():
-        if name in known or name.startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
+        if name in known or name.startswith(XSI):
             continue
         local = name.rpartition("}")[2]
         slot = shape.by_local.get(local.lower()) or shape.also.get(local.lower())
@@ -195,7 +195,7 @@ def _stray_attributes(
             continue
         rule = "quirks.case" if slot.wire != local else "quirks.namespace"
         rule = "quirks.other-version" if local.lower() in shape.also else rule
-        step.note(Kind.REPAIRED, f"attribute written {name[:80]}", rule, slot.name)
+        step.note(Kind.REPAIRED, f"attribute written {name[:NAME_MOST]}", rule, slot.name)
         said = slot.leaf(value, slot, particulars.ATTRIBUTE, step)
         if said is not None:
             out[slot.name] = said
@@ -230,7 +230,7 @@ def _stray(child: etree._Element, shape: Shape, step: Step) -> Slot | None:
     elif not step.foreign:
         step.foreign = True
         name = etree.QName(child).namespace or "none"
-        step.note(Kind.REPAIRED, f"namespace {name[:80]}", "quirks.namespace", slot.name or slot.wire)
+        step.note(Kind.REPAIRED, f"namespace {name[:NAME_MOST]}", "quirks.namespace", slot.name or slot.wire)
     return slot
 
 

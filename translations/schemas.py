@@ -17,6 +17,7 @@ from translations.errors import (
     PropertyConstraintViolation,
     TypeConstraintViolation,
 )
+from translations.messages import title_of
 from translations.step import kind_of
 
 _KINDS: Mapping[str, type[OcppError]] = MappingProxyType(
@@ -69,7 +70,7 @@ def judge(action: str, response: bool, payload: Mapping[str, Any]) -> None:
         return
     if validator.is_valid(payload):
         if payload.get("idTag") == "":
-            title = f"{action}.{'conf' if response else 'req'}"
+            title = title_of(action, response)
             raise OccurenceConstraintViolation(f"{title} idTag: expected a value, got empty text")
         return
     for error in validator.iter_errors(payload):
@@ -81,7 +82,7 @@ def judge(action: str, response: bool, payload: Mapping[str, Any]) -> None:
             continue  # addresses of files, with passwords in them as they come, are passed on as they are
         told, wish = _MISSING.get(kind.name, _wrong)(kind, error.instance)
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in (*path, *told)).lstrip(".")
-        title = f"{action}.{'conf' if response else 'req'}"
+        title = title_of(action, response)
         raise _KINDS.get(kind.name, PropertyConstraintViolation)(f"{title} {where}: {wish}" if where else f"{title}: {wish}")
 
 

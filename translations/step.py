@@ -7,6 +7,7 @@ from translations.errors import FormationViolation
 from translations.manners import USUAL, Manner
 from translations.messages import Kind, Remark
 
+NAME_MOST = 80  # characters of a name of the peer's in a remark
 MOST = 100  # remarks that one message keeps: a peer must not decide how much is stored
 
 Part = str | int | tuple[str, list[Any]]

@@ -11,12 +11,10 @@ from translations import meters, objects, schemas, validity
 from translations.deltas import known_actions
 from translations.errors import InternalError, NotSupported, OccurenceConstraintViolation, OcppError
 from translations.manners import USUAL, Manner
-from translations.messages import Call, Error, Kind, Message, Payload, Remark, Result, Side, Version
-from translations.step import Step, refuse_repairs
+from translations.messages import Call, Error, Kind, Message, Payload, Remark, Result, Side, Version, title_of
+from translations.step import NAME_MOST, Step, refuse_repairs
 
-_OTHER: Mapping[Side, Side] = MappingProxyType({Side.CENTRAL_SYSTEM: Side.CHARGE_POINT, Side.CHARGE_POINT: Side.CENTRAL_SYSTEM})
 EMPTY_METER_VALUES = "ocppj.empty-meter-values"  # the rule of a remark on a call that is to be answered, and not passed on
-_NAME_MOST = 80  # characters of a peer's name in a remark
 
 
 class Tongue:
@@ -27,7 +25,7 @@ class Tongue:
     def __init__(self, version: Version, side: Side, manner: Manner = USUAL) -> None:
         self.version, self.side, self.manner = version, side, manner
         self._newest, self._strict = version is Version.V16, manner.validation == "strict"
-        self._foreign = known_actions(_OTHER[side]) - known_actions(side)
+        self._foreign = known_actions(side.other) - known_actions(side)
         self._as_is = self._newest and manner.validation == "off"
         # Whether what is valid can be taken, and sent, as it is.
         self._bare, self._plain = self._newest and not manner.meter, self._newest and manner.date == "as-given"
@@ -68,13 +66,13 @@ class Tongue:
             raise
 
     def _heard(self, message: Call | Result, action: str, response: bool, received: str) -> Message:
-        side = _OTHER[self.side] if response else self.side
+        side = self.side.other if response else self.side
         known = _known(action, side)
         if not known:
             return message  # of a vendor: those who know it know what it means
-        step = Step(_title(known, response), received, self.manner)
+        step = Step(title_of(known, response), received, self.manner)
         if known != action:
-            step.note(Kind.REPAIRED, f"written {action[:_NAME_MOST]}", "quirks.case", "action")
+            step.note(Kind.REPAIRED, f"written {action[:NAME_MOST]}", "quirks.case", "action")
         payload = self._read(message.payload, known, response, side, step)
         if not (step.off or self._strict or schemas.fits(known, response, payload)):
             meters.leave_out(payload, schemas.invalid(known, response, payload), step)
@@ -106,13 +104,13 @@ class Tongue:
         return read
 
     def _said(self, message: Call | Result, action: str, response: bool) -> Message:
-        side = self.side if response else _OTHER[self.side]
+        side = self.side if response else self.side.other
         if action not in known_actions(side):
             return message  # of a vendor
         form = validity.form_of(self.version, action, response, side)
         if form is None and not self._newest and not response:
             raise NotSupported(f"{action} does not exist in OCPP {self.version}", {"version": self.version, "transport": "json"})
-        step = Step(_title(action, response), "", self.manner)
+        step = Step(title_of(action, response), "", self.manner)
         payload = validity.valid(message.payload, action, response, side, step, self._strict)
         if form is not None and not self._plain:
             payload = objects.write(payload, form.shape, step)
@@ -125,10 +123,6 @@ class Tongue:
 def tongue(version: Version, side: Side, manner: Manner) -> Tongue | None:
     """The tongue that speaks so, the same for all who do; None where there is nothing to translate and nothing to judge."""
     return None if version is Version.V16 and manner.validation == "off" else Tongue(version, side, manner)
-
-
-def _title(action: str, response: bool) -> str:
-    return f"{action}.{'conf' if response else 'req'}"
 
 
 def _known(action: str, side: Side) -> str:

@@ -6,9 +6,7 @@ from translations import objects, schemas
 from translations.deltas import Form, dialect
 from translations.errors import PropertyConstraintViolation
 from translations.messages import Kind, Payload, Side, Version
-from translations.step import Step
-
-_NAME_MOST = 80  # characters of a peer's name in a remark
+from translations.step import NAME_MOST, Step
 
 
 def form_of(version: Version, action: str, response: bool, side: Side) -> Form | None:
@@ -55,9 +53,9 @@ def _pruned(value: Any, empty: tuple[Any, ...], step: Step) -> Any:
     kept = {}
     for name, item in value.items():
         if item in empty:
-            step.note(Kind.REPAIRED, "null or empty, taken as absent", "quirks.empty", name[:_NAME_MOST])
+            step.note(Kind.REPAIRED, "null or empty, taken as absent", "quirks.empty", name[:NAME_MOST])
         else:
-            kept[name] = _inside(name[:_NAME_MOST], item, empty, step)
+            kept[name] = _inside(name[:NAME_MOST], item, empty, step)
     return kept
 
 

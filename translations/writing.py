@@ -3,7 +3,7 @@
 Strict: in the order of the contract, and only what it allows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -141,26 +141,33 @@ def _write_wrapped(item: Mapping[str, Any], slot: Slot, shape: Shape, out: list[
     """One element for each sample that means what a bare value means."""
     bare = shape.wrapped
     assert bare is not None
-    samples = item.get(bare.name)
-    if not isinstance(samples, list) or not samples:
-        raise OccurenceConstraintViolation(step.text("expected a list with at least one item", bare.name))
-    for i, sample in enumerate(samples):
-        step.path += (bare.name, i)
-        noted = step.noted
-        try:
-            value = bare_value(as_object(sample, step), shape, bare, step)
-        except LeaveOut as left:
-            step.forget(noted)
-            step.note(Kind.LOST, left.detail, left.rule)
-            del step.path[-2:]
-            continue
-        del step.path[-2:]
+    for value in bare_values(item, shape, bare, step):
         out.append(slot.open)
         write({**item, bare.name: value}, shape, out, step)
         out.append(slot.close)
 
 
-def bare_value(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> int:
+def bare_values(item: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> Iterator[int]:
+    """The samples of an item as bare values, without those that mean something else."""
+    samples = item.get(bare.name)
+    if not isinstance(samples, list) or not samples:
+        raise OccurenceConstraintViolation(step.text("expected a list with at least one item", bare.name))
+    depth = len(step.path)
+    for i, sample in enumerate(samples):
+        step.path += (bare.name, i)
+        noted = step.noted
+        try:
+            value = _bare_value(as_object(sample, step), shape, bare, step)
+        except LeaveOut as left:
+            step.forget(noted)
+            step.note(Kind.LOST, left.detail, left.rule)
+            continue
+        finally:
+            del step.path[depth:]
+        yield value
+
+
+def _bare_value(sample: Mapping[str, Any], shape: Shape, bare: Slot, step: Step) -> int:
     factor = 1
     for name, given in sample.items():
         wanted = shape.means.get(name)

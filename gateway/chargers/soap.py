@@ -21,7 +21,7 @@ from gateway.chargers.refusal import refuse_handshake
 from gateway.config import Server
 from gateway.exchange import Exchange, Ids
 from gateway.gate import BUSY, HURRIED, Gate
-from gateway.paths import LONGEST, Way, usable
+from gateway.paths import LONGEST, Way, shown, usable
 from gateway.roster import Roster
 from gateway.traffic.record import CHARGER_LEG, Record, Tap
 from translations import soap
@@ -317,7 +317,7 @@ class SoapDoor:
             return
         if gate is not None:
             gate.tell(ELSEWHERE, scope)
-        place = min(self._config.json_paths, key=lambda path: path.count("{"))
+        place = shown(self._config.json_paths)
         text = f"expected a JSON charger at {place}, with its identity percent-encoded; here SOAP chargers POST\n"
         await refuse_handshake(scope, receive, send, ELSEWHERE.status, text)
 
