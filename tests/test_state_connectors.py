@@ -1,5 +1,6 @@
 """gateway.state.connectors, and what Transactions makes of it: what `Occupied` means, before, during and after a transaction."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.rpc import Unanswered
+from gateway.exchange import Unanswered
 from gateway.state.connectors import Connectors
+from gateway.state.ledger import Ledger
 from gateway.state.store import Connector, StateStore
 from gateway.transactions import Transactions
 from translations.messages import Answer, Call, Error, Kind, Remark, Result
@@ -65,9 +67,11 @@ async def run(tmp_path: Path) -> AsyncIterator[Open]:
         store = StateStore(tmp_path / "state.db")
         before.callback(store.close)
         store.open()
-        transactions = Transactions(csms, store, 3600)
+        ledger = Ledger(store, 3600)
+        transactions = Transactions(csms, ledger, 3600)
+        before.push_async_callback(ledger.close)
         before.push_async_callback(transactions.close)
-        await transactions.open()
+        transactions.open(await ledger.open(transactions.most))
         return transactions
 
     yield begin
@@ -144,6 +148,7 @@ async def test_a_late_answer_is_of_the_connector_if_that_has_not_gone_on(run: Op
     for call in calls:
         await transactions(call)
     transactions.late("csms", Result({"transactionId": 408, "idTagInfo": {"status": "Accepted"}}, late.id, late.action))
+    await asyncio.gather(*transactions._landing)
     assert transactions.settle(occupied()).payload["status"] == expected
 
 

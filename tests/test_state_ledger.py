@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.state import ledger as module
 from gateway.state.ledger import Ledger
-from gateway.state.store import Connector, Kept, StateStore
+from gateway.state.store import Connector, Kept, Row, StateStore
 from tests.peers.seen import DEADLINE
 
 NOW = 1_714_550_400.0
@@ -32,11 +32,11 @@ class Slow(StateStore):
         self.may.set()
         self.commits: list[int] = []
 
-    def keep(self, answers: Iterable[Kept], connectors: Iterable[Connector] = ()) -> None:
+    def keep(self, answers: Iterable[Kept], connectors: Iterable[Connector] = (), rows: Iterable[Row] = ()) -> None:
         answers = list(answers)
         self.begun.set()
         assert self.may.wait(DEADLINE)
-        super().keep(answers, connectors)
+        super().keep(answers, connectors, rows)
         self.commits.append(len(answers))
 
 
@@ -120,7 +120,7 @@ async def test_those_who_wait_share_a_commit(ledger: Ledger, store: Slow, path: 
 
 
 async def test_connectors_are_written_with_the_answer_or_by_and_by(ledger: Ledger, store: Slow, path: Path) -> None:
-    await ledger.keep(kept(1), (OPEN, OPEN._replace(connector=2)))
+    await ledger.keep(kept(1), connectors=(OPEN, OPEN._replace(connector=2)))
     ledger.note((OPEN._replace(transaction=None),))
     ledger.note(())
     ledger.note((), (kept(2),))
@@ -222,3 +222,16 @@ async def test_a_file_that_cannot_be_read_knows_nothing_and_is_told_once(ledger:
         assert [await ledger.find(b"1"), await ledger.find(b"2")] == [None, None]
     assert [line["event"] for line in logs] == ["transactions.unreadable"]
     assert "no such table" in logs[0]["reason"]
+
+
+async def test_an_entry_that_no_file_takes_keeps_no_other_from_the_disk(ledger: Ledger, store: Slow) -> None:
+    store.may.clear()
+    first = asyncio.create_task(ledger.keep(kept(0)))
+    assert await asyncio.to_thread(store.begun.wait, DEADLINE)
+    odd = OPEN._replace(connector=2**70)
+    others = [asyncio.create_task(ledger.keep(kept(n), connectors=(odd,) if n == 2 else ())) for n in range(1, 5)]
+    await asyncio.sleep(0)
+    store.may.set()
+    await asyncio.wait_for(asyncio.gather(first, *others), DEADLINE)
+    assert [n for n in range(5) if store.find(kept(n).key)] == [0, 1, 3, 4]
+    assert (ledger.fault, ledger.lost) == ("", 1)

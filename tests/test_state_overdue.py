@@ -1,8 +1,10 @@
 """gateway.state.overdue: which answers may still come, to whom, and how many of them are waited for."""
 
+from dataclasses import replace
+
 import pytest
 
-from gateway.rpc import Unanswered
+from gateway.exchange import Unanswered
 from gateway.state import overdue as module
 from gateway.state.overdue import PATIENCE, Due, Overdue
 from translations.messages import Call, Error, Result
@@ -68,7 +70,10 @@ async def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_of_the_call_only_what_is_needed_is_held() -> None:
-    assert due().call == Call("StartTransaction", {"connectorId": 1}, "g1", "CP-1")
+    start = {"connectorId": 1, "meterStart": 5}  # with it a transaction begins, whenever that is answered
+    assert due().call == Call("StartTransaction", start, "g1", "CP-1")
+    stop = Call("StopTransaction", {"transactionId": 5, "transactionData": [1] * 1000}, "g2", "CP-1")
+    assert Due(b"2", stop, None, due().error, 0.0).call == replace(stop, payload={})
 
 
 async def test_at_the_end_nobody_waits_any_more_and_answers_are_still_taken() -> None:

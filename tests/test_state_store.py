@@ -180,7 +180,7 @@ def test_a_file_of_format_1_is_brought_to_this_one(store: Open, path: Path) -> N
     state.keep([KEPT], [PLUG])
     assert (state.find(KEPT.key), state.connectors(10)) == (KEPT, [PLUG])
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_only_the_owner_may_read_the_file(store: Open, path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 
-from gateway.rpc import Unanswered
+from gateway.exchange import Unanswered
 from translations.messages import Answer, Call, Result
 
 MOST = 20_000
@@ -18,8 +18,9 @@ class Due:
     __slots__ = ("call", "came", "error", "key", "place", "until")
 
     def __init__(self, key: bytes, call: Call, connector: int | None, error: Unanswered, now: float) -> None:
-        # Without the rest of its payload, which can be long: it was sent, and is known by its key.
-        self.key, self.call = key, Call(call.action, {"connectorId": connector}, call.id, call.identity)
+        # Of a stop, which can be long, without the payload: it was sent, and is known by its key.
+        payload = call.payload if call.action == "StartTransaction" else {}
+        self.key, self.call = key, Call(call.action, payload, call.id, call.identity)
         self.place = call.identity.casefold(), connector
         self.error, self.until = error, now + PATIENCE * error.waited
         self.came: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,6 @@
-"""What must survive, on disk: the roster, the answers about transactions, and what is known of connectors. One SQLite file.
+"""What must survive, on disk: the roster, answers, connectors, transactions, and what backends have yet to hear. One file.
 
-It is the owner's alone (mode 0600): an answer may carry a parentIdTag, which is somebody's. The idTags of calls are not in it.
+It is the owner's alone (mode 0600): messages that wait for a backend carry idTags, and an answer may carry a parentIdTag.
 """
 
 import os
@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ import msgspec
 from gateway.roster import Charger, Registration
 from translations.messages import Version
 
-FORMAT = 2
+FORMAT = 3
 _MIGRATIONS = (
     # 1
     """
@@ -36,8 +38,28 @@ _MIGRATIONS = (
         PRIMARY KEY (identity, connector)
     ) STRICT, WITHOUT ROWID;
     """,
+    # 3
+    """
+    ALTER TABLE chargers ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+    CREATE TABLE letters (
+        id INTEGER PRIMARY KEY, backend TEXT NOT NULL, charger TEXT NOT NULL, rank INTEGER NOT NULL, key BLOB NOT NULL,
+        action TEXT NOT NULL, payload BLOB NOT NULL, at REAL NOT NULL, number INTEGER, attempts INTEGER NOT NULL,
+        due REAL NOT NULL, dead TEXT, exchange TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE transactions (
+        charger TEXT NOT NULL, number INTEGER NOT NULL, connector INTEGER, owner TEXT NOT NULL, begun REAL NOT NULL,
+        over REAL, start BLOB, ids TEXT NOT NULL, PRIMARY KEY (charger, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX transactions_over ON transactions (over) WHERE over IS NOT NULL;
+    CREATE TABLE numbers (
+        kind TEXT NOT NULL, charger TEXT NOT NULL, ours INTEGER NOT NULL, backend TEXT NOT NULL, theirs TEXT NOT NULL,
+        at REAL NOT NULL, PRIMARY KEY (kind, charger, ours)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tags (key BLOB PRIMARY KEY, at REAL NOT NULL, until REAL NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
-_SAVE = "INSERT OR REPLACE INTO chargers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SAVE = "INSERT OR REPLACE INTO chargers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _KEEP = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _FIND = "SELECT key, at, payload FROM answers WHERE key = ?"
 _PRUNE = "DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE at < ? LIMIT ?)"
@@ -47,8 +69,16 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
+Row = tuple[str, tuple[Any, ...]]
+"""One statement that writes, and its values. The statements stand with what they are of."""
+
+
 class StateError(Exception):
     """The state file cannot be used; the text says why and which file."""
+
+
+class Unwritable(StateError):
+    """A value that no file takes; the disk is well."""
 
 
 class Kept(NamedTuple):
@@ -97,7 +127,7 @@ class StateStore:
     def load(self) -> list[Charger]:
         """Every charger that was saved. Raises StateError."""
         try:
-            return [_charger(row) for row in self._read("SELECT * FROM chargers")]
+            return [_charger(row) for row in self.read("SELECT * FROM chargers")]
         except (msgspec.DecodeError, ValueError) as error:
             raise self._unreadable(error) from None
 
@@ -106,21 +136,26 @@ class StateStore:
         with self._transaction() as db:
             db.executemany(_SAVE, chargers)
 
-    def keep(self, answers: Iterable[Kept], connectors: Iterable[Connector] = ()) -> None:
-        """Keep answers, and the last that is said of each connector, all or none; on disk when it returns. Raises StateError."""
+    def keep(self, answers: Iterable[Kept], connectors: Iterable[Connector] = (), rows: Iterable[Row] = ()) -> None:
+        """Keep answers, the last that is said of each connector, and do what `rows` say, in order; all or none.
+
+        On disk when it returns. Raises StateError.
+        """
         newest = {(each.identity, each.connector): each for each in connectors}
         with self._transaction() as db:
             db.executemany(_KEEP, answers)
             db.executemany(_DISCONNECT, [place for place, each in newest.items() if each.transaction is None])
             db.executemany(_CONNECT, [each for each in newest.values() if each.transaction is not None])
+            for statement, same in groupby(rows, itemgetter(0)):
+                db.executemany(statement, [values for _, values in same])
 
     def find(self, key: bytes) -> Kept | None:
         """The answer that is kept under this digest. Raises StateError."""
-        return next((Kept(*found) for found in self._read(_FIND, (key,))), None)
+        return next((Kept(*found) for found in self.read(_FIND, (key,))), None)
 
     def connectors(self, most: int) -> list[Connector]:
         """What is known of connectors, of so many at most. Raises StateError."""
-        rows = self._read("SELECT identity, connector, transaction_id, over FROM connectors LIMIT ?", (most,))
+        rows = self.read("SELECT identity, connector, transaction_id, over FROM connectors LIMIT ?", (most,))
         return [Connector(identity, connector, transaction, bool(over)) for identity, connector, transaction, over in rows]
 
     def prune(self, before: float, most: int) -> int:
@@ -154,11 +189,14 @@ class StateStore:
                 db.execute("COMMIT")
             except sqlite3.Error as error:
                 raise StateError(f"{self._path}: cannot be written: {error}") from None
+            except (OverflowError, ValueError) as error:  # an integer of more than 64 bits, half of a surrogate pair
+                raise Unwritable(f"{self._path}: expected values that SQLite can hold: {type(error).__name__}") from None
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds. Raises StateError."""
         with self._reading:
             if self._reader is None:
                 raise StateError(f"{self._path}: not open")
@@ -193,11 +231,12 @@ def row(charger: Charger) -> tuple[Any, ...]:
         str(charger.registration),
         charger.interval,
         charger.spelt,
+        charger.tenant,
     )
 
 
 def _charger(saved: tuple[Any, ...]) -> Charger:
-    identity, wire, version, last_seen, peer, callback, boot, registration, interval, spelt = saved
+    identity, wire, version, last_seen, peer, callback, boot, registration, interval, spelt, tenant = saved
     return Charger(
         identity,
         wire,
@@ -209,4 +248,5 @@ def _charger(saved: tuple[Any, ...]) -> Charger:
         registration=Registration(registration),
         interval=interval,
         spelt=spelt,
+        tenant=tenant,
     )
