@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from gateway import conflicts
 from gateway.known import Row, examine, shown
 from gateway.paths import takes_in
+from gateway.rules import names
 from gateway.tls import UNJUDGED, faults, tls
 
 if TYPE_CHECKING:
@@ -130,17 +132,6 @@ def _ocppj(backend: "Ocppj") -> Iterator[tuple[str, str]]:
         yield "backoff_min", f"expected at most backoff_max, {backend.backoff_max:g} s"
 
 
-def _routes(config: "Config") -> Found:
-    names = [b.name for b in config.backends]
-    for i, route in enumerate(config.routes):
-        for key, wanted in (("answer", route.answer), ("listen", route.listen)):
-            for name in wanted:
-                if name not in names:
-                    yield ("routes", i, key), f"expected the name of a backend ({', '.join(names)}), got {name}"
-        if both := set(route.answer) & set(route.listen):
-            yield ("routes", i, "listen"), f"expected backends that do not also answer, got {', '.join(sorted(both))}"
-
-
 def _guard(config: "Config") -> Found:
     if not _loopback(config.admin.host) and not (config.admin.token_env or config.admin.token_file):
         yield ("admin", "host"), "expected a loopback address, or token_env or token_file to guard the API"
@@ -243,6 +234,12 @@ def _backend_secrets(config: "Config") -> Found:
             yield ("backends", i, key), what
 
 
+def _backend_names(config: "Config") -> Found:
+    for i, backend in enumerate(config.backends):
+        for key, what in names.examine(backend):
+            yield ("backends", i, key), what
+
+
 def _missing(where: str | Path | None) -> str:
     if isinstance(where, Path) and not where.is_file():
         return f"expected a readable file, {where} is not there"
@@ -273,7 +270,11 @@ _Checks = tuple[tuple[frozenset[str], Callable[["Config"], Found]], ...]
 # Each with the sections that it looks at.
 _CHECKS: _Checks = (
     (frozenset({"backends"}), _backends),
-    (frozenset({"routes", "backends"}), _routes),
+    (frozenset({"routes", "backends"}), conflicts.routes),
+    (frozenset({"routes", "backends", "server"}), conflicts.tenants),
+    (frozenset({"routes", "backends", "policies"}), conflicts.backends),
+    (frozenset({"policies", "backends"}), conflicts.policies),
+    (frozenset({"rewrites", "backends"}), conflicts.rewrites),
     (frozenset({"admin"}), _guard),
     (frozenset({"server", "admin"}), _ports),
     (frozenset({"server"}), _paths),
@@ -287,4 +288,5 @@ _FILES: _Checks = (
     (frozenset({"tls"}), _tls_files),
     (frozenset({"admin"}), _admin_secrets),
     (frozenset({"backends"}), _backend_secrets),
+    (frozenset({"backends"}), _backend_names),
 )

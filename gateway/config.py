@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -34,124 +33,37 @@ from pydantic_settings import (
 )
 
 from gateway.complaints import NO_SUCH_KEY, Complaint, cross_checks, unknown_variables, wish
+from gateway.keys import (
+    Burst,
+    Count,
+    ErrorCode,
+    Globs,
+    Header,
+    Host,
+    IdentityForm,
+    IdTag,
+    JsonPath,
+    PeerPort,
+    Port,
+    Prefix,
+    Rate,
+    Seconds,
+    Size,
+    SoapPath,
+    SocketUrl,
+    UrlPath,
+    ValuePath,
+    Wait,
+    WebUrl,
+    Zone,
+    action_form,
+    callback_form,
+)
 from translations.contracts import contract
-from translations.manners import known_zone
 from translations.messages import Side, Version
 
 DEFAULT_FILE = Path("gateway.toml")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_PLAIN = re.compile(r"\d+(?:\.\d+)?")  # all that the environment has is text
 PREFIX = "OCPP_GATEWAY_"
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        parts = _PART.findall(value)
-        if not parts or "".join(n + u for n, u in parts) != value.replace(" ", ""):
-            raise ValueError('expected a duration like "30s", "15m" or "1h30m"')
-        return sum(float(n) * _UNITS[u] for n, u in parts)
-    return value
-
-
-def _bytes(value: object) -> object:
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        found = re.fullmatch(r"(\d+) ?(B|KiB|MiB|GiB)", value)
-        if not found:
-            raise ValueError('expected a size like "64KiB" or "1MiB"')
-        return int(found[1]) * 1024 ** ("B", "KiB", "MiB", "GiB").index(found[2])
-    return value
-
-
-def _web_url(value: object) -> object:
-    return _url(value, ("http", "https"))
-
-
-def _socket_url(value: object) -> object:
-    return _url(value, ("ws", "wss"))
-
-
-def _url(value: object, schemes: tuple[str, ...]) -> object:
-    if isinstance(value, str):
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"expected a URL that starts with {schemes[0]}:// or {schemes[1]}://")
-        if parts.password:
-            raise ValueError("expected no password in the URL; use password_env or password_file")
-        if "#" in value:  # RFC 6455, 3: not in the address of a WebSocket; and it never reaches an HTTP server
-            raise ValueError("expected no #fragment in the URL")
-        _ = parts.port  # raises ValueError
-    return value
-
-
-def _path(value: object) -> object:
-    if isinstance(value, str) and not value.startswith("/"):
-        raise ValueError("expected a path that starts with /")
-    return value
-
-
-def _soap_path(value: object) -> object:
-    return _template(value, {"identity", "tenant", "token"}, set())
-
-
-def _json_path(value: object) -> object:
-    return _template(value, {"identity", "tenant", "token"}, {"identity"})
-
-
-def _template(value: object, known: set[str], needed: set[str]) -> object:
-    """A path whose parts are text or one placeholder each."""
-    if not isinstance(value, str) or not value.startswith("/"):
-        return _path(value)
-    names = [part[1:-1] for part in value.split("/") if part[:1] == "{" and part[-1:] == "}"]
-    odd = [part for part in value.split("/") if ("{" in part or "}" in part) and part[1:-1] not in known]
-    if odd or len(set(names)) != len(names):
-        raise ValueError(
-            f"expected each of {', '.join(sorted(f'{{{name}}}' for name in known))} once, as a whole part of the path"
-        )
-    if missing := needed - set(names):
-        raise ValueError(f"expected {{{min(missing)}}} as a part of the path")
-    if "?" in value or "#" in value:
-        raise ValueError("expected a path without ? and #, which are no part of it")
-    return value
-
-
-def _zone(value: object) -> object:
-    if isinstance(value, str) and not known_zone(value):
-        raise ValueError('expected a time zone like "Europe/Paris" or "+02:00"')
-    return value
-
-
-def _callback_url(value: object) -> object:
-    if isinstance(value, str):
-        filled = value.replace("{source}", "source").replace("{identity}", "identity")
-        if "{" in filled or "}" in filled:
-            raise ValueError("expected no other placeholders than {source} and {identity}")
-        _web_url(filled)
-    return value
-
-
-def _action_form(value: object) -> object:
-    if isinstance(value, str) and ("{action}" not in value or set(re.findall(r"[{](.*?)[}]", value)) - _ACTION_PARTS):
-        raise ValueError("expected {action}, and besides it only {namespace} and {service}")
-    return value
-
-
-_ACTION_PARTS = {"action", "namespace", "service"}
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
-Size = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-WebUrl = Annotated[str, BeforeValidator(_web_url)]
-SocketUrl = Annotated[str, BeforeValidator(_socket_url)]
-Host = Annotated[str, Field(min_length=1)]
-UrlPath = Annotated[str, BeforeValidator(_path)]
-SoapPath = Annotated[str, BeforeValidator(_soap_path)]
-JsonPath = Annotated[str, BeforeValidator(_json_path)]
-Zone = Annotated[str, BeforeValidator(_zone)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # messages per second
-Burst = Annotated[int, Field(gt=0)]
-Header = Literal["chargeBoxIdentity", "Action", "MessageID", "RelatesTo", "From", "ReplyTo", "To"]
-Prefix = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,20}$")]
-Port = Annotated[int, Field(ge=0, le=65535)]  # of our own; 0: any free one
-PeerPort = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Section(BaseModel):
@@ -252,6 +164,23 @@ class State(Section):
     path: Path = Path("gateway-state.db")
 
 
+class Replay(Section):
+    """How backends get what was stored for them while they were away."""
+
+    rate: Rate = 100
+    attempts: Count = 3
+    retry_interval: Seconds = 60
+    most: Count = 1000
+    keep: Seconds = 30 * 86400
+
+
+class Authorization(Section):
+    """What is known of idTags, for when no backend can be asked."""
+
+    remember: Seconds = 30 * 86400
+    most: Count = 100_000
+
+
 class Traffic(Section):
     """What passed; may be thrown away."""
 
@@ -317,26 +246,39 @@ class Quirk(Section):
     meter: MeterDefaults | None = None
     prefixes: tuple[Prefix, Prefix, Prefix] | None = None
     must_understand: tuple[Header, ...] | None = None
-    action: Annotated[str, BeforeValidator(_action_form)] | None = None
+    action: Annotated[str, BeforeValidator(action_form)] | None = None
     content_type_action: bool | None = None
     date: Literal["as-given", "seconds", "milliseconds"] | None = None
-    callback_url: Annotated[str, BeforeValidator(_callback_url)] | None = None
+    callback_url: Annotated[str, BeforeValidator(callback_form)] | None = None
     subprotocol: Literal["ocpp1.2", "ocpp1.5", "ocpp1.6"] | None = None
 
 
-class Embedded(Section):
+class Peer(Section):
+    """What every kind of backend has, whatever it speaks."""
+
+    name: str
+    away: Literal["refuse", "store"] = "refuse"
+    hear: Literal["calls", "answers", "both"] = "calls"
+    commands: tuple[str, ...] | None = None
+    unknown_transaction: Literal["pass", "drop"] | None = None
+    identity: IdentityForm = "{identity}"
+    identities_file: Path | None = None
+    id_tags_file: Path | None = None
+    id_tag_other: IdTag | None = None
+    boot_rate: Rate | None = None
+
+
+class Embedded(Peer):
     """A small accept-all JSON CSMS inside the gateway, reached over a real WebSocket."""
 
     kind: Literal["embedded"]
-    name: str
     interval: Annotated[int, Field(ge=0)] = 300
 
 
-class Ocppj(Section):
+class Ocppj(Peer):
     """A CSMS that speaks OCPP-J 1.6 over WebSocket; one connection per charger."""
 
     kind: Literal["ocppj"]
-    name: str
     url: SocketUrl
     username: str = "{identity}"
     password_env: str | None = None
@@ -347,6 +289,7 @@ class Ocppj(Section):
     client_key: Path | None = None
     announce: bool = False
     connect_timeout: Seconds = 10
+    connect_rate: Rate | None = None
     timeout: Seconds = 30
     ping_interval: Seconds = 30
     ping_timeout: Seconds = 20
@@ -362,9 +305,48 @@ class Route(Section):
     """Which backends a charger's messages go to; the first row that matches wins."""
 
     chargers: str = "*"
+    tenant: str = "*"
     answer: tuple[str, ...] = Field(min_length=1)
     listen: tuple[str, ...] = ()
     validation: Literal["repair", "strict", "off"] = "repair"
+    failover_after: Wait = 10
+    fail_back: bool = False
+    fail_back_after: Wait = 60
+    failover_in_transaction: bool = False
+    authorize: Literal["primary", "first-accept", "prefix"] = "primary"
+    authorizers: tuple[str, ...] = ()
+    prefixes: dict[str, str] = {}
+    away_authorize: Literal["error", "reject", "known", "all"] = "error"
+    away_answers: tuple[Literal["BootNotification", "Heartbeat"], ...] = ()
+    away_interval: Annotated[int, Field(gt=0)] = 300
+
+
+class Policy(Section):
+    """What becomes of some messages between chargers and a backend; the first row that fits wins. Without one: forward."""
+
+    backends: Globs = ("*",)
+    chargers: str = "*"
+    actions: Globs = ("*",)
+    direction: Literal["up", "down"] = "up"
+    do: Literal["forward", "answer", "error", "drop"]
+    payload: dict[str, Any] | None = None
+    code: ErrorCode | None = None
+    text: str = ""
+
+
+class Rewrite(Section):
+    """What is changed in some messages between chargers and a backend; every row that fits is done, in order."""
+
+    name: str
+    backends: Globs = ("*",)
+    chargers: str = "*"
+    actions: Globs = ("*",)
+    direction: Literal["up", "down"] = "up"
+    message: Literal["call", "answer"] = "call"
+    copies: dict[ValuePath, ValuePath] = {}
+    map: dict[ValuePath, dict[str, Any]] = {}
+    set: dict[ValuePath, Any] = {}
+    remove: tuple[ValuePath, ...] = ()
 
 
 class Config(BaseSettings):
@@ -386,6 +368,8 @@ class Config(BaseSettings):
     callbacks: Callbacks = Callbacks()
     presence: Presence = Presence()
     transactions: Transactions = Transactions()
+    replay: Replay = Replay()
+    authorization: Authorization = Authorization()
     state: State = State()
     traffic: Traffic = Traffic()
     log: Log = Log()
@@ -393,18 +377,23 @@ class Config(BaseSettings):
     quirks: tuple[Quirk, ...] = ()
     backends: tuple[Backend, ...] = (Embedded(kind="embedded", name="embedded"),)
     routes: tuple[Route, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
 
-    def route(self, identity: str) -> Route | None:
-        """The first route whose glob matches, or, without any routes, all to the first backend."""
-        folded = identity.casefold()
-        routes = self.routes or tuple(Route(answer=(backend.name,)) for backend in self.backends[:1])
-        return next((r for r in routes if fnmatchcase(folded, r.chargers.casefold())), None)
+    @property
+    def all_routes(self) -> tuple[Route, ...]:
+        """The routes; without any, all chargers go to the first backend."""
+        return self.routes or tuple(Route(answer=(backend.name,)) for backend in self.backends[:1])
+
+    def route(self, identity: str, tenant: str = "") -> Route | None:
+        """The first route whose globs match."""
+        return next((r for r in self.all_routes if _fits(r.chargers, identity) and _fits(r.tenant, tenant)), None)
 
     def charger(self, identity: str) -> Charger:
         """What the rows for this identity say together."""
         found: dict[str, Any] = {"match": identity}
         for row in self.chargers:
-            if fnmatchcase(identity.casefold(), row.match.casefold()):
+            if _fits(row.match, identity):
                 found = row.model_dump(exclude_none=True, exclude={"match"}) | found
         return Charger(**found)
 
@@ -418,6 +407,10 @@ class Config(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (env_settings, init_settings)
+
+
+def _fits(glob: str, name: str) -> bool:
+    return fnmatchcase(name.casefold(), glob.casefold())
 
 
 class ConfigError(Exception):

@@ -120,6 +120,8 @@ COMPLAINTS = [
     (CSMS.replace('"csms"', '"charger"'), "backends[0].name", "expected a name that is neither empty nor charger"),
     (CSMS.replace("{identity}", ""), "backends[0].url", IN_THE_URL),
     (CSMS.replace("csms.example/{identity}", "{identity}.example/"), "backends[0].url", IN_THE_URL),
+    (CSMS.replace("csms", "{tenant}", 2), "backends[0].url", "expected {tenant} in the path or the query of the URL"),
+    (CSMS.replace("{i", "{id}/{i"), "backends[0].url", "expected no other placeholders than {identity} and {tenant}"),
     (CSMS + "backoff_min = 61", "backends[0].backoff_min", "expected at most backoff_max, 60 s"),
     (CSMS.replace("{identity}", "{identity}#x"), "backends[0].url", "expected no #fragment in the URL"),
     ("[server]\nhost = ''", "server.host", "expected text that is not empty"),

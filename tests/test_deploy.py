@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from gateway import cli
-from gateway.config import Charger, Config, Embedded, Ocppj, Quirk, Route, load
+from gateway.config import Charger, Config, Embedded, Ocppj, Policy, Quirk, Rewrite, Route, load
 from translations import deltas
 from translations.errors import FAULTS, STATUSES, WIRES
 from translations.messages import Side, Version
@@ -39,11 +39,13 @@ ROWS: dict[str, type[BaseModel]] = {
     'kind = "ocppj"': Ocppj,
     'kind = "embedded"': Embedded,
     "[[routes]]": Route,
+    "[[policies]]": Policy,
+    "[[rewrites]]": Rewrite,
 }
 MODELS: dict[str, type[BaseModel]] = {
     f"[{name}]": type(field.default) for name, field in Config.model_fields.items() if isinstance(field.default, BaseModel)
 } | ROWS
-EXAMPLES = {"chargers", "quirks", "backends", "routes"}  # rows that the defaults do not have
+EXAMPLES = {"chargers", "quirks", "backends", "routes", "policies", "rewrites"}  # rows that the defaults do not have
 
 every_model = pytest.mark.parametrize("heading", MODELS)
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -61,7 +63,7 @@ def written(text: str) -> dict[str, Any]:
     values = tomllib.loads(text)
     tables = {f"[{name}]": table for name, table in values.items() if isinstance(table, dict)}
     tables |= {f'kind = "{backend["kind"]}"': backend for backend in values["backends"]}
-    return tables | {f"[[{name}]]": values[name][0] for name in ("chargers", "quirks", "routes")}
+    return tables | {f"[[{name}]]": values[name][0] for name in EXAMPLES - {"backends"}}
 
 
 def switched_on() -> str:
@@ -183,7 +185,9 @@ def test_every_command_is_in_the_reference(name: str) -> None:
 @every_command
 def test_every_option_is_in_the_reference(name: str) -> None:
     below = COMMANDS.read_text("utf-8").split(f" {name}\n")[1].split("\n#")[0]
-    common = COMMANDS.read_text("utf-8").split("## Filters\n")[1].split("\n## ")[0] if " traffic " in name else ""
+    shared = {" traffic ": "## Filters\n", " letters ": "## Letters\n"}
+    heading = next((heading for group, heading in shared.items() if group in name), "")
+    common = COMMANDS.read_text("utf-8").split(heading)[1].split("\n## ")[0] if heading else ""
     options = {opt for param in EVERY_COMMAND[name].params for opt in param.opts if opt.startswith("--")} - {"--help"}
     assert [opt for opt in sorted(options) if f"`{opt}" not in below + common] == []
 
