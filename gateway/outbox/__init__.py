@@ -1,0 +1,1 @@
+"""What backends have yet to hear, kept until it is heard or a person has decided."""
