@@ -1,9 +1,11 @@
 """Opens WebSockets to a CSMS: address, subprotocol, credentials, TLS. What is said over them is not its business."""
 
 import logging
+import re
 import ssl
 import tomllib
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +20,12 @@ from gateway.tls import tls
 
 SUBPROTOCOL = Subprotocol("ocpp1.6")
 FRAME_LIMIT = 1024 * 1024  # bytes
+_PLACE = re.compile("[{](?:identity|tenant)[}]")
 FAULTS = (OSError, TimeoutError, ValueError, WebSocketException)  # why no socket could be opened
+
+
+class Nameless(ValueError):
+    """The address or the user name asks for what this charger does not have; it says nothing of other chargers."""
 
 
 class _Connection(ClientConnection):
@@ -42,11 +49,10 @@ class Dialler:
         self._tls = tls(config.ca_file, config.client_cert, config.client_key) if config.url.startswith("wss:") else None
         self._logger = _quiet()
 
-    async def dial(self, identity: str) -> "Socket":
-        """Open the socket that stands for a charger. Raises one of FAULTS."""
-        if identity in (".", ".."):  # RFC 3986, 5.2.4: in a path these are no names, even percent-encoded
-            raise ValueError(f"expected an identity that can be the last part of a path, got {identity}")
-        socket = await self._connect(identity, self._credentials.authorization(identity))
+    async def dial(self, identity: str, called: str, tenant: str) -> "Socket":
+        """Open the socket that stands for a charger, which is `called` so by the backend. Raises one of FAULTS."""
+        url = _filled("url", self._config.url, called, tenant, _part)
+        socket = await self._connect(url, self._credentials.authorization(identity, called, tenant))
         if socket.subprotocol != SUBPROTOCOL:  # OCPP-J 1.6, 3.2: the server agrees to no version, and closes
             try:
                 await socket.close(1002, f"expected subprotocol {SUBPROTOCOL}")
@@ -55,10 +61,10 @@ class Dialler:
             raise NegotiationError(f"expected subprotocol {SUBPROTOCOL}, got none")
         return Socket(socket)
 
-    async def _connect(self, identity: str, authorization: str | None) -> _Connection:
+    async def _connect(self, url: str, authorization: str | None) -> _Connection:
         config = self._config
         connection = await connect(
-            config.url.replace("{identity}", quote(identity, safe="")),
+            url,
             subprotocols=[SUBPROTOCOL],
             additional_headers={"Authorization": authorization} if authorization else None,
             user_agent_header="ocpp-gateway",
@@ -126,12 +132,14 @@ class Credentials:
         self._table: dict[str, str] = {}
         self._changed: int | None = None
 
-    def authorization(self, identity: str) -> str | None:
-        """The Authorization header, or None without a password. Raises OSError or ValueError if none can be read."""
+    def authorization(self, identity: str, called: str, tenant: str) -> str | None:
+        """The Authorization header, or None without a password: that of `identity`, with the user name that `called` and `tenant`
+        make. Raises OSError or ValueError if none can be read, or made.
+        """
         password = self._password(identity)
         if password is None:
             return None
-        name = self._config.username.replace("{identity}", identity)
+        name = _filled("username", self._config.username, called, tenant, str)
         return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"
 
     def _password(self, identity: str) -> str | None:
@@ -153,6 +161,22 @@ class Credentials:
             raise ValueError(f'{file.name}: expected lines like "identity" = "password"')
         self._table = {identity.casefold(): password for identity, password in table.items()}
         self._changed = changed
+
+
+def _filled(key: str, template: str, called: str, tenant: str, written: Callable[[str], str]) -> str:
+    """The template with what it has a place for. Raises Nameless where a charger has none of it."""
+    values = {"{identity}": called, "{tenant}": tenant}
+    for name, value in values.items():
+        if name in template and not value:
+            raise Nameless(f"expected a charger with a {name[1:-1]}, for {name} in {key}, got one without")
+    return _PLACE.sub(lambda place: written(values[place[0]]), template)
+
+
+def _part(value: str) -> str:
+    """Percent-encoded, as a part of a path."""
+    if value in (".", ".."):  # RFC 3986, 5.2.4: in a path these are no names, even percent-encoded
+        raise Nameless(f"expected a name that can be a part of a path, got {value}")
+    return quote(value, safe="")
 
 
 def reason(fault: Exception, connect_timeout: float) -> str:

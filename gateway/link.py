@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from gateway.exchange import Exchange, Ids
+from gateway.exchange import Exchange, Ids, Silence
 from gateway.rpc import Answered, Ended, Event, Late, Limits, Malformed, Received, Refused, Send, Serve, Session
 from gateway.traffic.record import Record, Tap
 from translations import ocppj
@@ -71,7 +71,7 @@ class Transport(Protocol):
 
 
 class Link:
-    """Calls both ways over one socket: `exchange` answers the peer's calls, `call` makes ours.
+    """Calls both ways over one socket: `exchange` answers the peer's calls (with Silence: not), `call` makes ours.
 
     `tongue` translates and judges, and may be exchanged; without one, messages pass as they are. `pace` is awaited with the
     identity before a call of the peer is carried out; frames are read meanwhile, and calls wait within `limits`. `settle` has
@@ -91,11 +91,13 @@ class Link:
         "_session",
         "_tap",
         "_tasks",
+        "_told",
         "_transport",
         "_waiters",
         "identity",
         "leg",
         "peer",
+        "tenant",
         "version",
     )
 
@@ -111,17 +113,19 @@ class Link:
         ids: Ids,
         version: str = "1.6",
         peer: str = "",
+        tenant: str = "",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         tongue: Tongue | None = None,
         pace: Callable[[str], Awaitable[object]] | None = None,
         settle: Callable[[Call], Call] | None = None,
         on_late: Callable[[Answer], None] | None = None,
     ) -> None:
-        self.identity, self.leg, self.version, self.peer = identity, leg, version, peer
+        self.identity, self.tenant, self.leg, self.version, self.peer = identity, tenant, leg, version, peer
         self._transport, self._exchange, self._tap, self._ids = transport, exchange, tap, ids
         self._session = Session(ids, identity, side, limits, tongue, settle)
         self._pace, self._on_late = pace, on_late
         self._waiters: dict[str, asyncio.Future[Answer | Closed | None]] = {}
+        self._told: dict[str, tuple[asyncio.TimerHandle, Callable[[bool], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Timeout | None = None
         self._closer: asyncio.Task[None] | None = None
@@ -207,6 +211,24 @@ class Link:
             self._spawn(self._send(frames))  # it waits for the socket to take more; the call has its deadline
         return self._awaited(call.id, waiter, timer)
 
+    def tell(self, call: Call, timeout: float, told: Callable[[bool], None]) -> None:
+        """Make a call of ours whose answer means nothing here. `told` hears, once, whether the peer has had its time to answer.
+
+        Raises as `ask` does, at once. It costs half of what that does: there is neither a task nor a future.
+        """
+        if self._closing:
+            raise Unsent(self._closing.code, self._closing.reason)
+        frames = self._carry_out(self._session.call(call, time.monotonic()))
+        timer = asyncio.get_running_loop().call_later(timeout, self._told_late, call.id)
+        self._told[call.id] = timer, told
+        if frames and not self._sent_now(frames):
+            self._spawn(self._send(frames))
+
+    def _told_late(self, call_id: str) -> None:
+        _, told = self._told.pop(call_id)
+        self._give_up(call_id)
+        told(True)
+
     async def _awaited(self, call_id: str, waiter: asyncio.Future[Answer | Closed | None], timer: asyncio.TimerHandle) -> Answer:
         outcome: Answer | Closed | None = None
         sent = True
@@ -268,6 +290,10 @@ class Link:
         for call_id, waiter in self._waiters.items():
             if not waiter.done():
                 waiter.set_result(closing if self._session.sent(call_id) else Unsent(closing.code, closing.reason))
+        hearing, self._told = self._told, {}
+        for timer, told in hearing.values():
+            timer.cancel()
+            told(False)
 
     async def _release(self) -> None:
         self._abandon()
@@ -292,8 +318,10 @@ class Link:
         if self._pace is not None:
             await self._pace(self.identity)
         answer = await self._answer(call)
+        if self._ended:  # by the exchange itself, in place of an answer
+            return
         try:
-            events = self._session.answer(answer, time.monotonic())
+            events = self._session.pass_over() if type(answer) is Silence else self._session.answer(answer, time.monotonic())
         except (OcppError, TypeError):
             logger.exception("answer.unwritable", identity=self.identity, leg=self.leg, action=call.action)
             events = self._session.answer(_unexplained(), time.monotonic())
@@ -351,13 +379,16 @@ class Link:
     def _wake(self, answer: Answer) -> None:
         waiter = self._waiters.get(answer.id)
         if waiter is None:
+            if (found := self._told.pop(answer.id, None)) is not None:
+                timer, told = found
+                timer.cancel()
+                told(True)
             return
         if waiter.done():  # its time ran out in this turn of the loop, and who waits has not run yet: the answer is in time
             waiter = self._waiters[answer.id] = asyncio.get_running_loop().create_future()
         waiter.set_result(answer)
 
     def _sent(self, frame: Send) -> Record:
-        # Remarks are of the leg where they were made: what came in by another one is no news here.
         canonical = None if frame.canonical is None else _frame(frame.canonical)
         return self._record(">", frame.data, frame.message, frame.remarks, frame.exchange, frame.since, canonical=canonical)
 
@@ -396,6 +427,7 @@ class Link:
             latency=None if since is None else time.monotonic() - since,
             peer=self.peer,
             note=_FATES[fate] if fate else note,
+            tenant=self.tenant,
         )
 
     def _not_taken(self, event: Refused, data: str | bytes) -> Record:
@@ -425,6 +457,7 @@ class Link:
             latency=None if event.since is None else time.monotonic() - event.since,
             peer=self.peer,
             note=event.error.text,
+            tenant=self.tenant,
         )
 
 

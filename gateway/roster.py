@@ -9,9 +9,11 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import structlog
+
 from gateway.config import Presence as PresenceConfig
 from translations import soap
-from translations.errors import InternalError
+from translations.errors import InternalError, SecurityError
 from translations.messages import Answer, Call, Payload, Version
 
 LEAST_SILENCE = 15 * 60.0  # seconds; a heartbeat may be lost, and modems are slow
@@ -19,6 +21,8 @@ HEARTBEATS_MISSED = 3
 AT_ONCE = 2_000
 LONGEST_BOOT = 4096  # characters; all that OCPP has a place for is 500
 MOST = 100_000  # whoever reaches the door can invent identities
+
+logger = structlog.get_logger(__name__)
 
 
 class Link(Protocol):
@@ -85,6 +89,7 @@ class Charger:
     last_seen: float = 0.0
     peer: str = ""
     callback: str = ""
+    tenant: str = ""  # whose it is, by the path through which it came
     spelt: str = ""  # what a SOAP charger calls itself, where its path says that it is somebody else
     boot: Payload | None = None
     registration: Registration = Registration.UNKNOWN
@@ -101,6 +106,7 @@ class Roster:
         self._chargers: dict[str, Charger] = {}
         self._config = config
         self._clock = clock
+        self.on_move: Callable[[str], None] | None = None  # hears of chargers that have come under another tenant
         self._watchers: list[Callable[[Charger, Effect], None]] = []
         self._changed: set[str] = set()
 
@@ -118,15 +124,27 @@ class Roster:
         """Have arrivals and departures told."""
         self._watchers.append(watcher)
 
+    def taken(self, identity: str, tenant: str) -> bool:
+        """Whether the charger is here under another tenant, so that nobody may come as it under this one."""
+        charger = self.get(identity)
+        return charger is not None and charger.state is not State.GONE and not _same(charger.tenant, tenant)
+
     def heard(
-        self, identity: str, version: Version, peer: str, callback: str, manner: soap.Manner = soap.USUAL, spelt: str = ""
+        self,
+        identity: str,
+        version: Version,
+        peer: str,
+        callback: str,
+        manner: soap.Manner = soap.USUAL,
+        spelt: str = "",
+        tenant: str = "",
     ) -> Charger:
         """A SOAP charger said something. `callback` is the address it can be called at, empty where it told none; `spelt` is
-        what it calls itself.
+        what it calls itself, `tenant` whose path it took.
 
-        Raises InternalError where there are too many chargers.
+        Raises SecurityError where it is `taken`, InternalError where there are too many chargers; nothing has changed then.
         """
-        charger = self._known(identity)
+        charger = self._come(identity, tenant)
         charger.last_seen = self._clock()
         self._changed.add(charger.identity)  # when it was last seen decides who is here after a restart
         if charger.state is State.LINKED:
@@ -142,9 +160,9 @@ class Roster:
         """It said something."""
         charger.last_seen = self._clock()
 
-    def linked(self, identity: str, link: Link, peer: str, version: Version) -> Charger:
-        """A JSON charger's socket is open."""
-        charger = self._known(identity)
+    def linked(self, identity: str, link: Link, peer: str, version: Version, tenant: str = "") -> Charger:
+        """A JSON charger's socket is open. Raises what `heard` raises."""
+        charger = self._come(identity, tenant)
         charger.last_seen = self._clock()
         charger.wire, charger.version, charger.peer, charger.link = "json", version, peer, link
         self._changed.add(charger.identity)
@@ -202,12 +220,23 @@ class Roster:
         """They could not be saved: they count as changed again."""
         self._changed.update(charger.identity for charger in chargers)
 
-    def _known(self, identity: str) -> Charger:
+    def _come(self, identity: str, tenant: str) -> Charger:
         charger = self.get(identity)
         if charger is None:
-            if len(self._chargers) >= MOST:
-                raise InternalError(f"expected at most {MOST} chargers, this is one more")
-            charger = self._chargers[identity.casefold()] = Charger(identity)
+            return self._new(identity, tenant)
+        if charger.tenant == tenant:
+            return charger
+        if charger.state is State.GONE:
+            if _move(charger, tenant) and self.on_move is not None:
+                self.on_move(charger.identity)
+        elif not _same(charger.tenant, tenant):
+            raise SecurityError("expected a charger that is not here under another tenant")
+        return charger
+
+    def _new(self, identity: str, tenant: str) -> Charger:
+        if len(self._chargers) >= MOST:
+            raise InternalError(f"expected at most {MOST} chargers, this is one more")
+        charger = self._chargers[identity.casefold()] = Charger(identity, tenant=tenant)
         return charger
 
     def _happen(self, charger: Charger, event: Event) -> None:
@@ -215,6 +244,21 @@ class Roster:
         if effect is not Effect.NONE:
             for watcher in self._watchers:
                 watcher(charger, effect)
+
+
+def _same(tenant: str, other: str) -> bool:
+    return tenant == other or tenant.casefold() == other.casefold()  # paths change their case
+
+
+def _move(charger: Charger, tenant: str) -> bool:
+    """What it told under one tenant, and what it was told there, is nothing that another tenant's backends may use."""
+    before, charger.tenant = charger.tenant, tenant
+    if _same(before, tenant):
+        return False
+    charger.callback, charger.boot, charger.registration, charger.interval = "", None, Registration.UNKNOWN, 0
+    charger.triggered.clear()
+    logger.info("charger.moved", charger=charger.identity, tenant=tenant, before=before)
+    return True
 
 
 def seconds(interval: Any) -> int:

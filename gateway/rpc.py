@@ -25,14 +25,6 @@ DEAR = frozenset({"StartTransaction", "StopTransaction"})
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered(Error):
-    """An error that says besides: `backend` heard the call, gave no answer in so many seconds, and may still answer."""
-
-    backend: str = ""
-    waited: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """How much one session holds before it refuses."""
 
@@ -96,7 +88,7 @@ class Send(NamedTuple):
     exchange: str
     since: float | None = None  # of an answer: when its call came
     canonical: Message | None = None  # what the message says, where it is another
-    remarks: tuple[Remark, ...] = ()  # on the step from one to the other
+    remarks: tuple[Remark, ...] = ()  # made on the way here, and on the step from one to the other
 
 
 class Ended(NamedTuple):
@@ -221,12 +213,20 @@ class Session:
         serving = self._serving
         if serving is None:
             raise RuntimeError("expected a call to answer, none is being served")
-        send = self._reply(serving, answer)
+        return [self._reply(serving, answer), *self._served()]
+
+    def pass_over(self) -> list[Event]:
+        """Leave the call that is being served without an answer; the next one in the queue, if any, is served then."""
+        if self._serving is None:
+            raise RuntimeError("expected a call to pass over, none is being served")
+        return self._served()
+
+    def _served(self) -> list[Event]:
         self._serving = None
         if not self._queue:
-            return [send]
+            return []
         self._serving = self._queue.popleft()
-        return [send, Serve(self._serving.call)]
+        return [Serve(self._serving.call)]
 
     def receive(self, data: str | bytes, at: float, received: str = "") -> list[Event]:
         """Take one frame from the wire. An empty one is a keep-alive of some chargers and means nothing.
@@ -301,14 +301,14 @@ class Session:
     def _reply(self, incoming: _Incoming, answer: Answer) -> Send:
         exchange, canonical = incoming.call.id, _addressed(incoming, answer)
         if self.tongue is None:
-            return Send(ocppj.encode(canonical), canonical, exchange, incoming.at)
+            return Send(ocppj.encode(canonical), canonical, exchange, incoming.at, None, canonical.remarks)
         try:
             wire = self.tongue.said(canonical, canonical.action)
         except OcppError as error:
             wire = canonical = error.as_error(incoming.wire_id, canonical.action)
         if wire is canonical:
-            return Send(ocppj.encode(wire), wire, exchange, incoming.at)
-        return Send(ocppj.encode(wire), wire, exchange, incoming.at, canonical, wire.remarks)
+            return Send(ocppj.encode(wire), wire, exchange, incoming.at, None, wire.remarks)
+        return Send(ocppj.encode(wire), wire, exchange, incoming.at, canonical, canonical.remarks + wire.remarks)
 
     def _answered(self, message: Result | Error, at: float, time: str) -> list[Event]:
         flight = self._flight
@@ -366,7 +366,9 @@ class Session:
     def _launch(self, outgoing: _Outgoing, at: float) -> Send:
         call, data, wire = outgoing
         self._flight = _Flight(call, at)
-        return Send(data, call, call.id) if wire is call else Send(data, wire, call.id, None, call, wire.remarks)
+        if wire is call:
+            return Send(data, call, call.id, None, None, call.remarks)
+        return Send(data, wire, call.id, None, call, call.remarks + wire.remarks)
 
     def _next(self, at: float) -> list[Event]:
         self._flight = None

@@ -13,28 +13,31 @@ _SAID = ("chargePointVendor", "chargePointModel", "firmwareVersion")
 
 
 class Terms:
-    """Called with an identity and the version it speaks (empty where that is not known yet), gives the manner."""
+    """Called with an identity, the version it speaks (empty where that is not known yet) and the tenant under which it comes,
+    gives the manner. Without a tenant it is that of the roster."""
 
     def __init__(self, config: Config, roster: Roster) -> None:
         self._config, self._roster = config, roster
         self._quirks = rows(config)
-        self._found: dict[tuple[str, str], tuple[Payload | None, Manner]] = {}
+        self._found: dict[tuple[str, str], tuple[Payload | None, str, Manner]] = {}
 
-    def __call__(self, identity: str, version: str) -> Manner:
+    def __call__(self, identity: str, version: str, tenant: str | None = None) -> Manner:
         charger = self._roster.get(identity)
         boot = charger.boot if charger else None
+        if tenant is None:
+            tenant = charger.tenant if charger else ""
         known = self._found.get((identity, version))
-        if known is not None and known[0] is boot:
-            return known[1]
+        if known is not None and known[0] is boot and known[1] == tenant:
+            return known[2]
         if len(self._found) >= MOST:
             self._found.clear()
-        manner = self._manner(identity, version, boot or {})
-        self._found[identity, version] = boot, manner
+        manner = self._manner(identity, version, tenant, boot or {})
+        self._found[identity, version] = boot, tenant, manner
         return manner
 
-    def _manner(self, identity: str, version: str, boot: Payload) -> Manner:
+    def _manner(self, identity: str, version: str, tenant: str, boot: Payload) -> Manner:
         maker, model, firmware = (_word(boot.get(name)) for name in _SAID)
-        route = self._config.route(identity)
+        route = self._config.route(identity, tenant)
         who = Who(identity, maker, model, firmware, str(version))
         return manner_of(who, self._quirks, route.validation if route else "repair")
 

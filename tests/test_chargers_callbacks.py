@@ -463,6 +463,14 @@ async def test_both_directions_are_recorded_as_they_were() -> None:
         assert facts == ("c-1", "CP-1", "charger", "soap", "1.5", "Reset")
 
 
+async def test_the_records_are_of_the_tenant_of_the_charger() -> None:
+    async with rigged() as rig, bare_server(OK) as bare:
+        charger = rig.charger(bare.url)
+        charger.tenant = "acme"
+        await rig.reset(charger)
+    assert [record.tenant for record in rig.records] == ["acme", "acme"]
+
+
 async def test_an_unpacked_answer_is_recorded() -> None:
     async with rigged() as rig, bare_server(http("200 OK", gzip.compress(ACCEPTED), "a/b", "Content-Encoding: gzip")) as bare:
         await rig.reset(rig.charger(bare.url))

@@ -1,7 +1,9 @@
 """gateway.chargers.ocppj: the door as chargers see it, on uvicorn, with real clients."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,7 +25,7 @@ from websockets.typing import Subprotocol
 from gateway.admission import Refusal
 from gateway.chargers.ocppj import JsonDoor, refuse_http
 from gateway.chargers.subprotocols import chosen
-from gateway.exchange import Ids
+from gateway.exchange import Ids, NotSent
 from gateway.link import Limits, Link
 from gateway.paths import Way
 from gateway.traffic.record import Record
@@ -45,9 +47,14 @@ class Arrivals:
         self.gone: asyncio.Queue[str] = asyncio.Queue()
         self.asked, self.release = asyncio.Event(), asyncio.Event()
         self.release.set()
+        self.away: Error | None = None
+        self.elsewhere: Iterator[bool] = itertools.repeat(False)
 
-    def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
-        assert (peer, version) == (link.peer, link.version)
+    def taken(self, identity: str, tenant: str) -> bool:
+        return next(self.elsewhere)
+
+    def arrived(self, identity: str, link: Link, peer: str, version: str, tenant: str) -> None:
+        assert (peer, version, tenant) == (link.peer, link.version, link.tenant)
         self.events.append(("arrived", identity))
         self.links.put_nowait(link)
 
@@ -59,6 +66,8 @@ class Arrivals:
         self.calls.append(call)
         self.asked.set()
         await self.release.wait()
+        if self.away is not None:
+            return self.away
         return Result(BOOT_CONF if call.action == "BootNotification" else {})
 
 
@@ -217,7 +226,7 @@ async def handshake(gateway: Gateway, subprotocols: str | None) -> dict[str, str
     ],
 )
 async def test_an_odd_offer_is_taken_for_what_it_means(offered: str | None, echoed: str | None, spoken: str) -> None:
-    def terms(identity: str, version: str) -> Manner:
+    def terms(identity: str, version: str, tenant: str) -> Manner:
         return USUAL._replace(subprotocol="ocpp1.5")
 
     with capture_logs() as logs:
@@ -418,10 +427,44 @@ async def test_where_too_many_come_from_they_wait_outside() -> None:
         assert (await refused(gateway, "CP-1")).status_code == 429
 
 
+async def test_who_comes_under_a_tenant_is_of_that_tenant_in_all_that_is_told() -> None:
+    asked: set[str] = set()
+
+    def terms(identity: str, version: str, tenant: str) -> Manner:
+        asked.add(tenant)
+        return USUAL
+
+    async with served(parts={"gate": Doorman(), "terms": terms}) as gateway, gateway.connect() as socket:
+        await socket.send('[2,"c1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]')
+        await recv(socket)
+        await socket.send("[")
+        await socket.send(HEARTBEAT)
+        await recv(socket)
+    assert asked == {"depot"}
+    assert {record.tenant for record in gateway.records} == {"depot"}
+
+
+async def test_who_is_here_under_another_tenant_does_not_come_in() -> None:
+    async with served(parts={"gate": (doorman := Doorman())}) as gateway:
+        gateway.arrivals.elsewhere = itertools.repeat(True)
+        response = await refused(gateway, "CP-1")
+    assert (response.status_code, response.body) == (403, b"expected a charger that may come this way\n")
+    assert (doorman.told, gateway.arrivals.events) == (["here under another tenant"], [])
+
+
+async def test_who_came_under_another_tenant_during_the_handshake_stays() -> None:
+    async with served(parts={"gate": (doorman := Doorman())}) as gateway:
+        gateway.arrivals.elsewhere = iter((False, True))
+        async with gateway.connect() as socket:
+            await socket.wait_closed()
+    assert (socket.close_code, doorman.told) == (1008, ["here under another tenant"])
+    assert gateway.arrivals.events == []
+
+
 # --- what is said --------------------------------------------------------------------------------------------------
 
 
-def repairing(identity: str, version: str) -> Manner:
+def repairing(identity: str, version: str, tenant: str) -> Manner:
     return USUAL
 
 
@@ -448,8 +491,8 @@ async def test_meter_values_without_values_are_answered_at_the_door(subprotocol:
 async def test_a_charger_is_understood_better_once_its_maker_is_known() -> None:
     known: list[str] = []
 
-    def terms(identity: str, version: str) -> Manner:
-        assert (identity, version) == ("CP-1", "1.6")
+    def terms(identity: str, version: str, tenant: str) -> Manner:
+        assert (identity, version, tenant) == ("CP-1", "1.6", "")
         return USUAL._replace(date="seconds" if known else "as-given")
 
     async with served(parts={"terms": terms}) as gateway, gateway.connect() as socket:
@@ -484,3 +527,47 @@ async def test_oddities_of_the_handshake_are_told() -> None:
     with capture_logs() as logs:
         await JsonDoor(Arrivals(), list[Record]().append, Ids())(scope, receive, send)
     assert [(line["event"], line["odd"]) for line in logs] == [("charger.odd_handshake", ["no Upgrade in Connection"])]
+
+
+# --- what no backend heard
+
+
+AWAY = NotSent("InternalError", "backend csms is not reachable")
+STOP = '[2,"c1","StopTransaction",{"transactionId":1,"meterStop":2,"timestamp":"2026-01-02T03:04:05Z"}]'
+KEPT = [
+    '[2,"c1","StartTransaction",{"connectorId":1,"idTag":"TAG1","meterStart":1,"timestamp":"2026-01-02T03:04:05Z"}]',
+    '[2,"c1","MeterValues",{"connectorId":1,"transactionId":7,"meterValue":[]}]',
+    STOP,
+]
+
+
+@pytest.mark.parametrize("frame", KEPT)
+async def test_what_carries_money_is_left_to_the_charger_by_closing_its_socket(gateway: Gateway, frame: str) -> None:
+    gateway.arrivals.away = AWAY
+    with capture_logs() as logs:
+        async with gateway.connect() as socket:
+            await socket.send(frame)
+            await socket.send(HEARTBEAT)
+            with pytest.raises(ConnectionClosed) as caught:
+                await recv(socket)
+    assert caught.value.rcvd
+    action = json.loads(frame)[2]
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1013, f"{action} was not taken, please come again: {AWAY.text}")
+    assert [each.action for each in gateway.arrivals.calls] == [action]
+    assert {record.direction for record in gateway.records} == {"<"}
+    assert [(line["event"], line["action"], line["reason"]) for line in logs] == [("charger.sent_away", action, AWAY.text)]
+
+
+@pytest.mark.parametrize("frame", [HEARTBEAT, '[2,"c1","MeterValues",{"connectorId":1,"meterValue":[]}]'])
+async def test_what_carries_none_is_answered_with_an_error(gateway: Gateway, frame: str) -> None:
+    gateway.arrivals.away = AWAY
+    async with gateway.connect() as socket:
+        await socket.send(frame)
+        assert await recv(socket) == f'[4,"c1","InternalError","{AWAY.text}",{{}}]'
+
+
+async def test_an_error_of_the_backend_is_answered_even_where_money_is_carried(gateway: Gateway) -> None:
+    gateway.arrivals.away = Error("InternalError", "no")
+    async with gateway.connect() as socket:
+        await socket.send(STOP)
+        assert await recv(socket) == '[4,"c1","InternalError","no",{}]'

@@ -12,7 +12,7 @@ from lxml import etree
 
 from gateway.chargers.soap import SoapDoor
 from gateway.config import Server
-from gateway.exchange import Ids
+from gateway.exchange import Ids, NotSent
 from gateway.roster import Roster
 from gateway.traffic.record import Record
 from tests.peers.envelopes import NAMESPACES, SOAP11, SOAP12, SOAP_TYPE, WSA, Response, envelope
@@ -346,6 +346,19 @@ async def test_an_error_is_a_fault(code: str, status: int, subcode: str) -> None
     reply = await Rig(Error(code, "for a reason")).ask(part(HEARTBEAT))
     assert (reply.status, reply.fault.subcode) == (status, f"{{{V15}}}{subcode}")
     assert reply.fault.reason.endswith("for a reason")
+
+
+async def test_what_no_backend_heard_is_for_the_charger_to_keep() -> None:
+    rig = Rig(NotSent("InternalError", "backend csms is not reachable"))
+    reply = await rig.ask(part(HEARTBEAT))
+    assert (reply.status, reply.headers["retry-after"]) == (503, "30")
+    assert (reply.fault.code, reply.fault.subcode) == (f"{{{SOAP12}}}Receiver", f"{{{V15}}}InternalError")
+    assert reply.fault.reason.endswith("backend csms is not reachable")
+    assert [(r.kind, r.outcome) for r in rig.records] == [("call", ""), ("error", "InternalError")]
+
+
+async def test_an_error_of_a_backend_is_no_reason_to_come_again() -> None:
+    assert "retry-after" not in (await Rig(Error("InternalError", "no")).ask(part(HEARTBEAT))).headers
 
 
 @pytest.mark.parametrize("payload", [{}, {"currentTime": 7}, {"currentTime": "soon"}, {"currentTime": ["2024-05-01T12:00:00Z"]}])

@@ -11,13 +11,13 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 from gateway.chargers.ocppj import AsgiSocket
-from gateway.exchange import Ids
+from gateway.exchange import Ids, Silence
 from gateway.link import Closed, Link, NoAnswer, Oversized, Unsent
 from gateway.rpc import Limits
 from gateway.traffic.record import Record
 from tests.ws import DEADLINE, Pipe, nothing, serving, wired
 from translations.errors import NotSupported
-from translations.messages import Answer, Call, Error, Result, Side, Version
+from translations.messages import Answer, Call, Error, Kind, Remark, Result, Side, Version
 from translations.tongue import Tongue
 
 HEARTBEAT = '[2,"c1","Heartbeat",{}]'
@@ -501,3 +501,42 @@ async def test_a_peer_that_floods_lets_others_have_their_turn() -> None:
         await ends.over()
         waiting.cancel()
     assert (len(ends.records), turns >= 50) == (400, True)
+
+
+# --- no answer
+
+
+async def test_a_call_that_is_met_with_silence_is_not_answered_and_the_next_one_is_served() -> None:
+    async def exchange(call: Call) -> Answer:
+        return Silence("") if call.action == "Heartbeat" else Result({})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT, SECOND)
+        assert await ends.pipe.sent() == '[3,"c2",{}]'
+    assert [(r.direction, r.message_id) for r in ends.records] == [("<", "c1"), ("<", "c2"), (">", "c2")]
+
+
+async def test_an_exchange_that_ends_the_link_gives_no_answer_and_none_is_served_after_it() -> None:
+    served: list[str] = []
+
+    async def exchange(call: Call) -> Answer:
+        served.append(call.action)
+        ends.link.end(1013, "come again")
+        return Result({})
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT, SECOND)
+        assert (await ends.over()).code == 1013
+    assert (served, [r.direction for r in ends.records]) == (["Heartbeat"], ["<", "<"])
+
+
+async def test_remarks_made_on_the_way_are_recorded_where_the_message_goes_out() -> None:
+    remark = Remark(Kind.CHANGED, "interval", "rewritten", "rewrites.ours")
+
+    async def exchange(call: Call) -> Answer:
+        return Result({}, remarks=(remark,))
+
+    async with wired(exchange) as ends:
+        ends.pipe.feed(HEARTBEAT)
+        await ends.pipe.sent()
+    assert [record.remarks for record in ends.records] == [(), (remark,)]

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.config import Presence
 from gateway.roster import PRESENCE, Charger, Effect, Event, Registration, Roster, State
-from translations.errors import InternalError
+from translations.errors import InternalError, SecurityError
 from translations.messages import Answer, Call, Result, Version
 
 NOON = 1_714_564_800.0
@@ -32,11 +33,11 @@ class Rig:
         self.link = Wire()
         self.roster.watch(lambda charger, effect: self.told.append((charger.identity, effect)))
 
-    def heard(self, identity: str = "CP-1") -> Charger:
-        return self.roster.heard(identity, Version.V15, PEER, "http://192.0.2.1:8080/")
+    def heard(self, identity: str = "CP-1", tenant: str = "") -> Charger:
+        return self.roster.heard(identity, Version.V15, PEER, "http://192.0.2.1:8080/", tenant=tenant)
 
-    def linked(self, identity: str = "CP-1") -> Charger:
-        return self.roster.linked(identity, self.link, PEER, Version.V16)
+    def linked(self, identity: str = "CP-1", tenant: str = "") -> Charger:
+        return self.roster.linked(identity, self.link, PEER, Version.V16, tenant)
 
     def silent(self) -> None:
         self.now += 10_000
@@ -101,6 +102,69 @@ def test_every_watcher_is_told(rig: Rig) -> None:
     also: list[Charger] = []
     rig.roster.watch(lambda charger, effect: also.append(charger))
     assert also == [rig.heard()]
+
+
+# --- tenants
+
+COMING = pytest.mark.parametrize("comes", [Rig.heard, Rig.linked])
+
+
+@COMING
+def test_a_charger_is_of_the_tenant_under_which_it_came(rig: Rig, comes: Callable[..., Charger]) -> None:
+    tenants: list[str] = []
+    rig.roster.watch(lambda charger, effect: tenants.append(charger.tenant))
+    assert comes(rig, tenant="acme").tenant == "acme"
+    assert tenants == ["acme"]  # whoever is told of it knows by then
+
+
+@COMING
+@pytest.mark.parametrize("here", [Rig.heard, Rig.linked])
+@pytest.mark.parametrize(("tenant", "other"), [("acme", "other"), ("acme", ""), ("", "acme")])
+def test_who_is_here_does_not_come_under_another_tenant(
+    rig: Rig, comes: Callable[..., Charger], here: Callable[..., Charger], tenant: str, other: str
+) -> None:
+    charger = here(rig, tenant=tenant)
+    rig.roster.changes()
+    before, rig.now = repr(charger), NOON + 1
+    assert rig.roster.taken("cp-1", other)
+    with pytest.raises(SecurityError, match="expected a charger that is not here under another tenant"):
+        comes(rig, "cp-1", tenant=other)
+    assert (repr(charger), rig.roster.changes()) == (before, [])
+
+
+@COMING
+def test_paths_change_their_case(rig: Rig, comes: Callable[..., Charger]) -> None:
+    rig.heard(tenant="Acme")
+    assert not rig.roster.taken("CP-1", "ACME")
+    assert comes(rig, tenant="ACME").tenant == "Acme"
+
+
+@COMING
+def test_who_is_gone_may_come_under_another_tenant_and_brings_nothing_along(rig: Rig, comes: Callable[..., Charger]) -> None:
+    charger = rig.heard(tenant="acme")
+    rig.roster.booted(charger, {"chargePointVendor": "V"})
+    rig.roster.registered(charger, "Accepted", 300)
+    rig.silent()
+    assert not rig.roster.taken("CP-1", "other")
+    with capture_logs() as logs:
+        comes(rig, tenant="other")
+    assert (charger.tenant, charger.boot, charger.registration, charger.interval) == ("other", None, Registration.UNKNOWN, 0)
+    assert logs == [{"event": "charger.moved", "log_level": "info", "charger": "CP-1", "tenant": "other", "before": "acme"}]
+
+
+def test_the_address_told_under_one_tenant_is_not_called_for_another(rig: Rig) -> None:
+    rig.heard(tenant="acme")
+    rig.silent()
+    assert rig.roster.heard("CP-1", Version.V15, PEER, "", tenant="other").callback == ""
+
+
+def test_who_is_gone_and_comes_back_under_the_same_tenant_is_as_known_as_before(rig: Rig) -> None:
+    charger = rig.heard(tenant="acme")
+    rig.roster.registered(charger, "Accepted", 300)
+    rig.silent()
+    with capture_logs() as logs:
+        assert rig.heard(tenant="ACME").tenant == "ACME"
+    assert (charger.registration, logs) == (Registration.ACCEPTED, [])
 
 
 # --- silence

@@ -1,5 +1,7 @@
 """gateway.rpc: one end of an OCPP-J connection, without the connection."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.exchange import Ids
@@ -20,7 +22,7 @@ from gateway.rpc import (
     Session,
 )
 from translations.errors import GenericError, PropertyConstraintViolation
-from translations.messages import Call, Error, Result, Side, Version
+from translations.messages import Call, Error, Kind, Remark, Result, Side, Version
 from translations.tongue import Tongue
 
 HEARTBEAT = '[2,"c1","Heartbeat",{}]'
@@ -401,3 +403,65 @@ def test_who_knows_better_has_the_last_word_on_a_call() -> None:
     assert isinstance(serve, Serve)
     assert received.message == Call("Heartbeat", {"settled": True}, "c1")
     assert (serve.call.payload, serve.call.id) == ({"settled": True}, received.exchange)
+
+
+# --- what was remarked on the way, and what is not answered
+
+
+HALVED = Remark(Kind.CHANGED, "type", "rewritten", "rewrites.ours")
+
+
+@pytest.mark.parametrize("tongued", [False, True])
+def test_what_was_remarked_on_a_call_of_ours_goes_with_it(tongued: bool) -> None:
+    one = speaking() if tongued else session()
+    (send,) = one.call(replace(call("g1"), remarks=(HALVED,)), 1.0)
+    assert isinstance(send, Send)
+    assert (send.canonical, send.remarks) == (None, (HALVED,))
+
+
+def test_what_was_remarked_on_a_call_that_waits_goes_with_it() -> None:
+    one = session()
+    one.call(call("g1"), 1.0)
+    one.call(replace(call("g2"), remarks=(HALVED,)), 1.0)
+    *_, send = one.receive('[3,"g1",{}]', 2.0)
+    assert isinstance(send, Send)
+    assert send.remarks == (HALVED,)
+
+
+def test_what_is_remarked_at_the_peer_s_own_words_comes_last() -> None:
+    one = speaking("1.5")
+    unlock = Call("UnlockConnector", {"connectorId": 1, "x": None}, "g1", side=Side.CHARGE_POINT, remarks=(HALVED,))
+    (send,) = one.call(unlock, 1.0)
+    assert isinstance(send, Send)
+    assert [remark.rule for remark in send.remarks] == ["rewrites.ours", "quirks.unknown-field"]
+
+
+@pytest.mark.parametrize("tongued", [False, True])
+@pytest.mark.parametrize("answer", [Result({"currentTime": AT}, remarks=(HALVED,)), Error("GenericError", remarks=(HALVED,))])
+def test_what_was_remarked_on_an_answer_goes_with_it(answer: Result | Error, tongued: bool) -> None:
+    one = speaking() if tongued else session()
+    one.receive(HEARTBEAT, 1.0, NOW)
+    (send,) = one.answer(answer, 2.0)
+    assert isinstance(send, Send)
+    assert (send.canonical, send.remarks) == (None, (HALVED,))
+
+
+def test_what_was_remarked_on_an_answer_comes_before_what_the_peer_s_words_add() -> None:
+    one = speaking("1.5")
+    one.receive('[2,7,"BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]', 1.0, NOW)
+    booted = {"status": "Pending", "currentTime": AT, "interval": 9}
+    (send,) = one.answer(Result(booted, remarks=(HALVED,)), 2.0)
+    assert isinstance(send, Send)
+    assert [remark.path for remark in send.remarks] == ["type", "status"]
+
+
+def test_a_call_that_is_passed_over_makes_way_for_the_next() -> None:
+    one = session()
+    one.receive(HEARTBEAT, 1.0)
+    (received,) = one.receive('[2,"c2","Authorize",{}]', 2.0)
+    assert isinstance(received, Received)
+    (serve,) = one.pass_over()
+    assert isinstance(serve, Serve)
+    assert (serve.call.id, frames(one.answer(Result({}), 3.0))) == (received.exchange, [b'[3,"c2",{}]'])
+    with pytest.raises(RuntimeError, match="expected a call to pass over"):
+        one.pass_over()

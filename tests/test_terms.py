@@ -13,7 +13,11 @@ from translations.messages import Version
 CONFIG = Config(
     quirks=(Quirk(name="north", identity="NORTH-*", zone="Europe/Paris"), Quirk(name="acme", maker="ACME", date="seconds")),
     backends=(Embedded(kind="embedded", name="csms"),),
-    routes=(Route(chargers="LAB-*", answer=("csms",), validation="strict"), Route(answer=("csms",))),
+    routes=(
+        Route(chargers="LAB-*", answer=("csms",), validation="strict"),
+        Route(tenant="acme", answer=("csms",), validation="off"),
+        Route(answer=("csms",)),
+    ),
 )
 BOOT = {"chargePointVendor": "ACME", "chargePointModel": "Old Faithful"}
 
@@ -34,6 +38,21 @@ def test_a_charger_that_nobody_knows_is_dealt_with_by_its_identity(roster: Roste
 
 def test_the_route_says_how_strictly(roster: Roster) -> None:
     assert Terms(CONFIG, roster)("LAB-1", "1.5").validation == "strict"
+
+
+def test_the_route_is_that_of_the_tenant_by_whose_path_it_comes(roster: Roster) -> None:
+    terms = Terms(CONFIG, roster)
+    assert [terms("CP-1", "1.5", tenant).validation for tenant in ("acme", "", "ACME", "other")] == [
+        *("off", "repair"),
+        *("off", "repair"),
+    ]
+
+
+def test_without_a_path_the_tenant_is_that_under_which_it_came(roster: Roster) -> None:
+    terms = Terms(CONFIG, roster)
+    assert terms("CP-1", "1.5").validation == "repair"
+    roster.heard("CP-1", Version.V15, "10.0.0.7:1", "", tenant="acme")
+    assert terms("CP-1", "1.5").validation == "off"
 
 
 def test_the_maker_counts_from_the_boot_on(roster: Roster) -> None:

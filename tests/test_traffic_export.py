@@ -30,6 +30,7 @@ SAMPLE = Record(
     latency=0.0123456,
     peer="10.0.0.9:4711",
     note="n",
+    tenant="acme",
 )
 
 
@@ -50,6 +51,7 @@ def test_every_field_has_its_name() -> None:
         "at": "2024-05-01T10:00:00.123Z",
         "exchange": "x-1",
         "charger": "CP-1",
+        "tenant": "acme",
         "leg": "charger",
         "direction": "out",
         "wire": "soap",
@@ -65,6 +67,10 @@ def test_every_field_has_its_name() -> None:
         "peer": "10.0.0.9:4711",
         "note": "n",
     }
+
+
+def test_without_a_tenant_there_is_none() -> None:
+    assert exported(tenant="")["tenant"] is None
 
 
 def test_bytes_that_are_not_utf8_are_base64() -> None:

@@ -55,17 +55,17 @@ def test_format_1_is_brought_up_to_date_and_keeps_its_rows(path: Path, tmp_path:
     with contextlib.closing(file.connect(path)) as old, contextlib.closing(file.connect(tmp_path / "new.db")) as new:
         assert file.format_of(old) == file.FORMAT
         assert layout(old) == layout(new)
-        assert old.execute("SELECT id, exchange, raw FROM messages").fetchall() == [(7, "x-1", b"<a/>")]
+        assert old.execute("SELECT id, exchange, raw, tenant FROM messages").fetchall() == [(7, "x-1", b"<a/>", "")]
 
 
 def test_a_later_migration_is_applied_once(path: Path) -> None:
     build_format_1(path)
-    steps = (*file.MIGRATIONS, ("ALTER TABLE messages ADD COLUMN tenant TEXT",))
+    steps = (*file.MIGRATIONS, ("ALTER TABLE messages ADD COLUMN weather TEXT",))
     with contextlib.closing(file.connect(path)) as log:
         file.migrate(log, steps)
         file.migrate(log, steps)
         assert file.format_of(log) == len(steps)
-        assert log.execute("SELECT id, tenant FROM messages").fetchall() == [(7, None)]
+        assert log.execute("SELECT id, weather FROM messages").fetchall() == [(7, None)]
 
 
 def test_a_migration_that_fails_changes_nothing(log: sqlite3.Connection) -> None:
@@ -84,7 +84,7 @@ def test_another_database_is_not_touched(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE chargers (identity TEXT)")
     before = path.read_bytes()
-    with pytest.raises(file.FormatError, match="expected a traffic log of format 1 or older, got another database"):
+    with pytest.raises(file.FormatError, match="expected a traffic log of format 2 or older, got another database"):
         file.connect(path)
     assert path.read_bytes() == before
 

@@ -18,7 +18,9 @@ ODD = Remark(Kind.REPAIRED, "status", 'said "kind":"changed"', "quirk")
 CALL = Record(100.0, "x-1", "CP-1", "charger", "<", "soap", "1.5", "call", "Heartbeat", "m-1", b"<heartbeat/>")
 SENT = CALL._replace(at=101.0, leg="csms", direction=">", wire="json", version="1.6", raw=b"[2]")
 ANSWER = SENT._replace(at=102.0, direction="<", kind="result", outcome="ok", latency=1.0, remarks=(LOST,))
-FAILED = ANSWER._replace(at=103.0, exchange="x-2", charger="cp-2", kind="error", outcome="InternalError", remarks=(ODD,))
+FAILED = ANSWER._replace(
+    at=103.0, exchange="x-2", charger="cp-2", kind="error", outcome="InternalError", remarks=(ODD,)
+)._replace(tenant="Acme")
 REFUSED = CALL._replace(at=104.0, exchange="", charger="", kind="refused", action="", outcome="FormationViolation")
 ALL = (CALL, SENT, ANSWER, FAILED, REFUSED)
 
@@ -52,6 +54,9 @@ def ids(log: sqlite3.Connection, wanted: Filter) -> list[int]:
         (Filter(charger="CP-?"), [1, 2, 3, 4]),
         (Filter(charger="CP-[!1]"), [4]),
         (Filter(charger="CP"), []),
+        (Filter(tenant="aCME"), [4]),
+        (Filter(tenant="acm*"), []),
+        (Filter(tenant="acme", charger="CP-1"), []),
         (Filter(action="heartbeat"), [1, 2, 3, 4]),
         (Filter(leg="csms"), [2, 3, 4]),
         (Filter(outcome="failed"), [4, 5]),
@@ -182,6 +187,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         (Filter(limit=50), "messages_at"),
         (Filter(limit=50, since=1.0), "messages_at"),
         (Filter(limit=50, charger="CP-1"), "messages_charger_at"),
+        (Filter(limit=50, tenant="acme"), "messages_tenant_at"),
         (Filter(exchange="x-1"), "messages_exchange"),
         (Filter(after_id=3), "PRIMARY KEY"),
     ],

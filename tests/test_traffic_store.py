@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from gateway.traffic import file, query
 from gateway.traffic.record import Record
+from gateway.traffic.row import COLUMNS
 from gateway.traffic.store import QUEUE_BYTES, TrafficStore
 from translations.messages import Kind, Remark
 
@@ -125,7 +126,7 @@ def test_the_file_is_for_its_owner_only(store: TrafficStore, path: Path) -> None
 
 def test_old_rows_are_pruned(path: Path) -> None:
     with contextlib.closing(file.connect(path)) as log:
-        log.executemany("INSERT INTO messages SELECT NULL, ?" + ", ''" * 16, [(1.0,)] * 2500)
+        log.executemany("INSERT INTO messages SELECT NULL, ?" + ", ''" * (len(COLUMNS) - 1), [(1.0,)] * 2500)
     store = TrafficStore(path, keep=3600)
     store.open()
     store.record(SAMPLE._replace(at=time.time()))
@@ -256,7 +257,7 @@ def test_a_corrupt_file_is_moved_aside_and_a_new_one_begun(path: Path) -> None:
 
 def test_a_page_that_rots_while_the_log_is_closed_begins_a_new_one(path: Path) -> None:
     with contextlib.closing(file.connect(path)) as log:
-        log.executemany("INSERT INTO messages SELECT NULL, ?" + ", 'text'" * 16, [(1.0,)] * 500)
+        log.executemany("INSERT INTO messages SELECT NULL, ?" + ", 'text'" * (len(COLUMNS) - 1), [(1.0,)] * 500)
     damaged = path.read_bytes()
     path.write_bytes(damaged[:4096] + b"\xa5" * (len(damaged) - 4096))
     with capture_logs() as logs:

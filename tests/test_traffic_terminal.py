@@ -27,7 +27,7 @@ SENT = CALL._replace(at=1_714_557_601.0, leg="csms", direction=">", wire="json",
 FAILED = SENT._replace(
     at=1_714_557_602.0, kind="error", outcome="InternalError", latency=1.5, note="out of order", canonical=None
 )
-OTHER = CALL._replace(at=1_714_557_603.0, exchange="x-2", charger="DC-2", action="Authorize", remarks=())
+OTHER = CALL._replace(at=1_714_557_603.0, exchange="x-2", charger="DC-2", action="Authorize", remarks=(), tenant="Acme")
 
 
 @pytest.fixture
@@ -68,6 +68,8 @@ def test_list_shows_the_newest_last_in_plain_lines(db: Path) -> None:
     ("options", "expected"),
     [
         (["--charger", "dc-*"], ["4"]),
+        (["--tenant", "acme"], ["4"]),
+        (["--tenant", "other"], []),
         (["--action", "Authorize"], ["4"]),
         (["--leg", "csms"], ["2", "3"]),
         (["--failed"], ["3"]),
@@ -84,7 +86,12 @@ def test_list_filters(db: Path, options: list[str], expected: list[str]) -> None
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [(["list", "--json", "--failed"], [3]), (["show", "2", "--json"], [1, 2, 3]), (["export", "--leg", "csms"], [2, 3])],
+    [
+        (["list", "--json", "--failed"], [3]),
+        (["show", "2", "--json"], [1, 2, 3]),
+        (["export", "--leg", "csms"], [2, 3]),
+        (["export", "--tenant", "acme"], [4]),
+    ],
 )
 def test_json_lines_are_objects(db: Path, command: list[str], expected: list[int]) -> None:
     assert [json.loads(line)["id"] for line in run(*command).stdout.splitlines()] == expected
@@ -109,6 +116,10 @@ def test_show_tells_the_whole_exchange_in_order(db: Path, name: str) -> None:
         *("[", "  2,", "  1", "]"),
         "note: out of order",
     ]
+
+
+def test_show_tells_whose_it_is(db: Path) -> None:
+    assert run("show", "x-2").stdout.splitlines()[0] == "exchange x-2  charger DC-2  tenant Acme"
 
 
 def test_an_unknown_id_is_said_in_a_line(db: Path) -> None:

@@ -28,7 +28,7 @@ _HEADERS: Mapping[str, str] = {"Connection": "close", "Accept-Encoding": "identi
 class SoapCalls:
     """The HTTP client for all SOAP chargers. `adopt` gives a charger its link; `terms` says how each talks."""
 
-    def __init__(self, config: Config, tap: Tap, ids: Ids, terms: Callable[[str, str], soap.Manner] | None = None) -> None:
+    def __init__(self, config: Config, tap: Tap, ids: Ids, terms: Callable[[str, str, str], soap.Manner] | None = None) -> None:
         self._config, self._tap, self._ids, self._terms = config, tap, ids, terms
         self._http: aiohttp.ClientSession | None = None
         self.sender = ""  # our own address as chargers may reach it, told once the doors are open
@@ -62,7 +62,9 @@ class SoapCalls:
         """How this charger talks, in the words in which it last did."""
         if self._terms is None:
             return charger.manner
-        return self._terms(charger.identity, charger.version)._replace(soap=charger.manner.soap, wsa=charger.manner.wsa)
+        return self._terms(charger.identity, charger.version, charger.tenant)._replace(
+            soap=charger.manner.soap, wsa=charger.manner.wsa
+        )
 
     def _check(self, url: str) -> None:
         """Names are checked by the resolver; numbers never reach it.
@@ -133,6 +135,7 @@ class SoapCalls:
             version=str(charger.version),
             action=call.action,
             peer=at,
+            tenant=charger.tenant,
             **facts,
         )
         self._tap(record)

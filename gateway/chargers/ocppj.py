@@ -5,6 +5,7 @@ the pings and bounds the size of a frame.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -15,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.admission import Refusal
 from gateway.chargers.address import peer_of
-from gateway.chargers.refusal import refuse_handshake
+from gateway.chargers.refusal import TAKEN, refuse_handshake
 from gateway.chargers.subprotocols import SUBPROTOCOLS, WANTED, chosen, shown
-from gateway.exchange import Ids
+from gateway.exchange import Ids, NotSent
 from gateway.gate import BUSY
 from gateway.link import OVERSIZED, Closed, Limits, Link, Oversized
 from gateway.paths import LONGEST, Way, usable
@@ -27,6 +28,7 @@ from translations.messages import Answer, Call, Result, Side, Version
 from translations.tongue import EMPTY_METER_VALUES, tongue
 
 PROTOCOL_ERROR, GOING_AWAY, REPLACED = 1002, 1001, 1008  # RFC 6455, 7.4.1
+TRY_AGAIN_LATER = 1013  # https://www.iana.org/assignments/websocket
 NAMELESS = Refusal(404, "", "no identity in the path")
 STRANGE = Refusal(400, "", "no subprotocol in common")
 
@@ -45,7 +47,10 @@ refuse_http = PlainTextResponse(
 class Arrivals(Protocol):
     """What the door tells of chargers, and whom it asks for answers."""
 
-    def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
+    def taken(self, identity: str, tenant: str) -> bool:
+        """Whether the charger is here under another tenant: it may not arrive under this one."""
+
+    def arrived(self, identity: str, link: Link, peer: str, version: str, tenant: str) -> None:
         """A charger's socket is open. `link` takes calls until `departed`, or until another one arrives for the charger."""
 
     def departed(self, identity: str, link: Link) -> None:
@@ -77,11 +82,11 @@ class Gate(Protocol):
         """Wait until the charger may send one more message."""
 
 
-Terms = Callable[[str, str], Manner]
-"""(identity, version) -> how the charger talks; the version is empty where it is not known yet."""
+Terms = Callable[[str, str, str], Manner]
+"""(identity, version, tenant) -> how the charger talks; the version is empty where it is not known yet."""
 
 
-def as_they_are(identity: str, version: str) -> Manner:
+def as_they_are(identity: str, version: str, tenant: str) -> Manner:
     """Terms for chargers of OCPP 1.6 whose messages are neither judged nor mended."""
     return USUAL._replace(validation="off")
 
@@ -116,10 +121,17 @@ class JsonDoor:
             await self._lost(scope, receive, send)
             return
         refusal = await self._gate.admit(scope, way, way.identity)
+        if refusal is None and self._taken(way, scope):
+            refusal = TAKEN
         if refusal is not None:
             await refuse_handshake(scope, receive, send, refusal.status, f"{refusal.text}\n", refusal.headers)
             return
-        await self._welcome(way.identity, scope, receive, send)
+        await self._welcome(way, scope, receive, send)
+
+    def _taken(self, way: Way, scope: Scope) -> bool:
+        if taken := self._arrivals.taken(way.identity, way.tenant):
+            self._gate.tell(TAKEN, scope, way.identity)
+        return taken
 
     async def _lost(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._gate.tell(NAMELESS, scope)
@@ -135,9 +147,9 @@ class JsonDoor:
         closing = [link.close(GOING_AWAY, "the gateway is shutting down", drain) for link in self._links.values()]
         await asyncio.gather(*closing)
 
-    async def _welcome(self, identity: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _welcome(self, way: Way, scope: Scope, receive: Receive, send: Send) -> None:
         """Settle on a version, and speak it."""
-        offers, peer = scope["subprotocols"], self._gate.source(scope)
+        identity, offers, peer = way.identity, scope["subprotocols"], self._gate.source(scope)
         if odd := (scope.get("extensions") or {}).get("odd"):
             logger.info("charger.odd_handshake", charger=identity, peer=peer, odd=[str(what)[:80] for what in odd])
         version, echo = chosen(offers)
@@ -146,25 +158,31 @@ class JsonDoor:
             await _turn_away(offers, send)
             return
         if version is None:
-            version = SUBPROTOCOLS[self._terms(identity, "").subprotocol]
+            version = SUBPROTOCOLS[self._terms(identity, "", way.tenant).subprotocol]
         if echo not in SUBPROTOCOLS:
             logger.info("charger.odd_subprotocol", charger=identity, peer=peer, offered=shown(offers), spoken=f"ocpp{version}")
         await send({"type": "websocket.accept", "subprotocol": echo})
-        await self._talk(identity, version, peer, AsgiSocket(receive, send))
+        socket = AsgiSocket(receive, send)
+        if self._taken(way, scope):  # it came elsewhere in the meantime
+            with contextlib.suppress(Closed):
+                await socket.close(REPLACED, TAKEN.text)
+            return
+        await self._talk(way, version, peer, socket)
 
-    async def _talk(self, identity: str, version: Version, peer: str, socket: "AsgiSocket") -> None:
+    async def _talk(self, way: Way, version: Version, peer: str, socket: "AsgiSocket") -> None:
         link = Link(
             socket,
             self._exchange,
             self._tap,
-            identity=identity,
+            identity=way.identity,
+            tenant=way.tenant,
             leg=CHARGER_LEG,
             side=Side.CENTRAL_SYSTEM,
             ids=self._ids,
             version=version,
             peer=peer,
             limits=self._limits,
-            tongue=tongue(version, Side.CENTRAL_SYSTEM, self._terms(identity, version)),
+            tongue=tongue(version, Side.CENTRAL_SYSTEM, self._terms(way.identity, version, way.tenant)),
             pace=self._pace,
             settle=self._settle,
         )
@@ -178,22 +196,33 @@ class JsonDoor:
         if call.remarks and any(remark.rule == EMPTY_METER_VALUES for remark in call.remarks):
             return Result({}, call.id, call.action)
         answer = await self._arrivals.exchange(call)
+        if type(answer) is NotSent and _of_a_transaction(call):
+            self._send_away(call, answer)
         if call.action == "BootNotification":  # now its maker is known
             self._adapt(call.identity)
         return answer
+
+    def _send_away(self, call: Call, error: NotSent) -> None:
+        """Close the charger's socket in place of an answer."""
+        # OCPP 2.0.1, part 4, 6: a local controller that has lost the CSMS closes its chargers' sockets, so that they queue what
+        # they have to say. A CALLERROR would end what carries money: few chargers try again after one.
+        link = self._links.get(call.identity.casefold())
+        if link is not None:
+            logger.warning("charger.sent_away", charger=call.identity, action=call.action, reason=error.text)
+            link.end(TRY_AGAIN_LATER, f"{call.action} was not taken, please come again: {error.text}")
 
     def _adapt(self, identity: str) -> None:
         link = self._links.get(identity.casefold())
         if link is not None:
             version = Version(link.version)
-            link.tongue = tongue(version, Side.CENTRAL_SYSTEM, self._terms(identity, version))
+            link.tongue = tongue(version, Side.CENTRAL_SYSTEM, self._terms(identity, version, link.tenant))
 
     def _arrive(self, link: Link) -> None:
         # Identities are CiStrings (OCPP 1.6, 3.16). The newest connection is the one that works: a charger that lost
         # its network comes back long before the old socket is found dead. It never was away, so nobody is told that it was.
         old = self._links.get(link.identity.casefold())
         self._links[link.identity.casefold()] = link
-        self._arrivals.arrived(link.identity, link, link.peer, link.version)
+        self._arrivals.arrived(link.identity, link, link.peer, link.version, link.tenant)
         if old:
             old.end(REPLACED, "replaced by a newer connection of the same charger")
 
@@ -269,6 +298,12 @@ class AsgiSocket:
         except OSError as error:  # ASGI, "Disconnected Client"
             self._closed = True
             raise Closed(1006) from error
+
+
+def _of_a_transaction(call: Call) -> bool:
+    if call.action == "MeterValues":
+        return call.payload.get("transactionId") is not None
+    return call.action in ("StartTransaction", "StopTransaction")
 
 
 def _identity(raw_path: bytes) -> str:

@@ -1,12 +1,15 @@
-"""How a door refuses a WebSocket handshake: with an HTTP status and a text for people, where the server can."""
+"""What both doors refuse, and how a WebSocket handshake is refused: with a status and a text for people, where that can be."""
 
 import asyncio
 from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.admission import FOREIGN
+
 GRACE = 5.0  # seconds for the response to be taken
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+TAKEN = FOREIGN._replace(reason="here under another tenant", guess=False)
 
 
 async def refuse_handshake(

@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from gateway.admission import Refusal
 from gateway.chargers.address import callback_address, peer_of
 from gateway.chargers.body import BodyError, read_body, unpack
-from gateway.chargers.refusal import refuse_handshake
+from gateway.chargers.refusal import TAKEN, refuse_handshake
 from gateway.config import Server
-from gateway.exchange import Exchange, Ids
+from gateway.exchange import Exchange, Ids, NotSent
 from gateway.gate import BUSY, HURRIED, Gate
 from gateway.paths import LONGEST, Way, shown, usable
 from gateway.roster import Roster
@@ -51,6 +51,8 @@ _SERVICES = {
 _UNREAD = soap.Envelope()
 _UNNAMED = Way()
 ELSEWHERE = Refusal(404, "", "a WebSocket where SOAP chargers post")
+UNAVAILABLE = 503  # RFC 9110, 15.6.4
+AWAY = 30  # seconds after which a charger may try again what no backend heard
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ class SoapDoor:
         ids: Ids,
         config: Server,
         gate: Gate | None = None,
-        terms: Callable[[str, str], soap.Manner] | None = None,
+        terms: Callable[[str, str, str], soap.Manner] | None = None,
         settle: Callable[[Call], Call] | None = None,
     ) -> None:
         self._exchange, self._roster, self._tap, self._ids, self._config = exchange, roster, tap, ids, config
@@ -153,6 +155,8 @@ class SoapDoor:
         content_type = soap.CONTENT_TYPES[visit.envelope.soap].encode()
         if status in (408, 413, 429):
             extra = [*extra, (b"connection", b"close")]
+        elif status == UNAVAILABLE:
+            extra = [*extra, (b"retry-after", str(AWAY).encode())]
         await _reply(send, status, content_type, written.body, extra)
 
     async def _read(self, visit: _Visit, scope: Scope, receive: Receive) -> None:
@@ -183,7 +187,7 @@ class SoapDoor:
         if odd:
             visit.envelope = visit.envelope._replace(remarks=(*odd, *visit.envelope.remarks))
         await self._admit(visit, scope)
-        self._understand(visit)
+        self._understand(visit, scope)
 
     def _not_busy(self, scope: Scope) -> None:
         if self._gate is not None and self._gate.busy(scope):
@@ -201,14 +205,20 @@ class SoapDoor:
         if gate is not None:
             if refusal := await gate.admit(scope, visit.way, identity):
                 raise NotAdmitted(refusal)
+            self._not_taken(visit, scope, identity)  # before the pace, which is the charger's own
             if not await gate.pace(identity, self._config.answer_timeout):
                 raise NotAdmitted(gate.tell(HURRIED, scope, identity))
 
-    def _understand(self, visit: _Visit) -> None:
-        envelope = visit.envelope
+    def _not_taken(self, visit: _Visit, scope: Scope, identity: str) -> None:
+        if self._gate is not None and self._roster.taken(identity, visit.way.tenant):
+            raise NotAdmitted(self._gate.tell(TAKEN, scope, identity))
+
+    def _understand(self, visit: _Visit, scope: Scope) -> None:
+        envelope, tenant = visit.envelope, visit.way.tenant
         identity = visit.way.identity or envelope.identity
+        self._not_taken(visit, scope, identity)  # it may have come elsewhere while this one waited
         if self._terms is not None:
-            visit.terms = self._terms(identity, envelope.version or "")
+            visit.terms = self._terms(identity, envelope.version or "", tenant)
         message = soap.read(envelope, _stamp(int(visit.at)), visit.terms)
         if not isinstance(message, Call):
             raise ProtocolError("expected a request, got a response or a fault")
@@ -216,7 +226,7 @@ class SoapDoor:
             raise soap.not_here(message.action, Side.CENTRAL_SYSTEM)
         assert envelope.version is not None
         callback = callback_address(envelope.sender, envelope.reply_to, visit.peer.rpartition(":")[0])
-        charger = self._roster.heard(identity, envelope.version, visit.peer, callback, visit.manner, envelope.identity)
+        charger = self._roster.heard(identity, envelope.version, visit.peer, callback, visit.manner, envelope.identity, tenant)
         remarks = message.remarks
         if envelope.identity and envelope.identity.casefold() != identity.casefold():
             remarks += (Remark(Kind.CHANGED, "chargeBoxIdentity", "the identity is that of the path", "doors.identity"),)
@@ -241,6 +251,8 @@ class SoapDoor:
         """The answer as an envelope, in the version and the manner of the call."""
         call, envelope = visit.call, visit.envelope
         assert call is not None and envelope.version is not None
+        if isinstance(answer, NotSent):  # the charger is to keep it, and to come again
+            return UNAVAILABLE, self._fault(visit, answer)
         if isinstance(answer, Error):
             return WIRES[known_code(answer.code)].status, self._fault(visit, answer)
         try:
@@ -304,6 +316,7 @@ class SoapDoor:
                 latency=None if direction == "<" else time.perf_counter() - visit.started,
                 peer=visit.peer,
                 note=note,
+                tenant=visit.way.tenant,
             )
         )
 

@@ -14,7 +14,7 @@ MOST = 1000
 LONGEST = 300
 GREATEST_ID = 2**63 - 1  # SQLite's
 
-_TEXTS = ("charger", "action", "leg", "outcome", "remark", "exchange", "text")
+_TEXTS = ("charger", "tenant", "action", "leg", "outcome", "remark", "exchange", "text")
 _TIMES = ("since", "until")
 FOLLOWED = (*_TEXTS, *_TIMES, "after")
 LISTED = (*FOLLOWED, "limit")
@@ -22,12 +22,13 @@ LISTED = (*FOLLOWED, "limit")
 
 def wanted(parameters: QueryParams, names: Collection[str]) -> Filter:
     """The filter that the parameters ask for; only those names may be there. Raises HTTPException."""
-    said = {name: _one(parameters, name, names) for name in parameters}
+    said = told(parameters, names)
     if said.get("remark", "") not in ("", *Kind):
         raise HTTPException(400, f"remark: expected {', '.join(Kind)}, got {said['remark']}")
-    limit = _number(said, "limit", 1, MOST)
+    limit = number(said, "limit", 1, MOST)
     return Filter(
         charger=said.get("charger", ""),
+        tenant=said.get("tenant", ""),
         action=said.get("action", ""),
         leg=said.get("leg", ""),
         outcome=said.get("outcome", ""),
@@ -37,8 +38,13 @@ def wanted(parameters: QueryParams, names: Collection[str]) -> Filter:
         since=_time(said, "since"),
         until=_time(said, "until"),
         limit=DEFAULT_LIMIT if limit is None else limit,
-        after_id=_number(said, "after", 0, GREATEST_ID),
+        after_id=number(said, "after", 0, GREATEST_ID),
     )
+
+
+def told(parameters: QueryParams, names: Collection[str]) -> dict[str, str]:
+    """What each parameter says, once; only those names may be there. Raises HTTPException."""
+    return {name: _one(parameters, name, names) for name in parameters}
 
 
 def _one(parameters: QueryParams, name: str, names: Collection[str]) -> str:
@@ -61,7 +67,8 @@ def _time(said: dict[str, str], name: str) -> float | None:
         raise HTTPException(400, f"{name}: {error}") from None
 
 
-def _number(said: dict[str, str], name: str, least: int, most: int) -> int | None:
+def number(said: dict[str, str], name: str, least: int, most: int) -> int | None:
+    """The whole number that a parameter says; None: it says nothing. Raises HTTPException."""
     text = said.get(name, "")
     if not text:
         return None

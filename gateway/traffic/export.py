@@ -38,6 +38,7 @@ def as_object(row: Row) -> dict[str, Any]:
         "at": iso(row.at),
         "exchange": row.exchange,
         "charger": row.charger,
+        "tenant": row.tenant or None,
         "leg": row.leg,
         "direction": _DIRECTIONS.get(row.direction, row.direction),
         "wire": row.wire,

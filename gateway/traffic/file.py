@@ -36,6 +36,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX messages_charger_at ON messages (charger, at)",
         "CREATE INDEX messages_exchange ON messages (exchange)",
     ),
+    (
+        "ALTER TABLE messages ADD COLUMN tenant TEXT NOT NULL DEFAULT ''",
+        # Of no cost to those who have no tenants.
+        "CREATE INDEX messages_tenant_at ON messages (tenant COLLATE NOCASE, at) WHERE tenant <> ''",
+    ),
 )
 FORMAT = len(MIGRATIONS)
 

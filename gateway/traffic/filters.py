@@ -35,6 +35,7 @@ class Filter:
     until: float | None = None
     exchange: str = ""
     text: str = ""  # somewhere in the raw message, as it is spelt there
+    tenant: str = ""  # in any case
     limit: int | None = None  # the newest so many; with `after_id` the next so many
     after_id: int | None = None
     before_id: int | None = None
@@ -51,6 +52,8 @@ class Filter:
         yield from self._time_clauses()
         if self.charger:
             yield self._charger_clause()
+        if self.tenant:
+            yield "tenant <> '' AND tenant = ? COLLATE NOCASE", self.tenant  # both, for the index to be of use
         if self.action:
             yield "action = ? COLLATE NOCASE", self.action
         if self.leg:

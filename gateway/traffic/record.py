@@ -28,6 +28,7 @@ class Record(NamedTuple):
     latency: float | None = None  # of an answer: seconds since its call on this leg
     peer: str = ""  # address of the other end
     note: str = ""  # of an error or a refusal: the reason, for people
+    tenant: str = ""  # by whose path the charger comes, empty where paths name none
 
 
 Tap = Callable[[Record], None]

@@ -103,7 +103,9 @@ def _milliseconds(seconds: float | None) -> str:
 
 def put_exchange(console: Console, rows: Sequence[Row]) -> None:
     """Every message: heading, raw text, canonical form below it, remarks."""
-    put(console, Text(visible(f"exchange {rows[0].exchange}  charger {rows[0].charger}"), "bold"))
+    first = rows[0]
+    whose = f"  tenant {first.tenant}" if first.tenant else ""
+    put(console, Text(visible(f"exchange {first.exchange}  charger {first.charger}{whose}"), "bold"))
     for row in rows:
         put(console, Text())
         for text in _message(row):

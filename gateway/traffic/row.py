@@ -37,6 +37,7 @@ class Row(NamedTuple):
     latency: float | None
     peer: str
     note: str
+    tenant: str
 
     @property
     def failed(self) -> bool:
@@ -80,6 +81,7 @@ def to_columns(r: Record) -> tuple[Cell, ...]:
         r.latency,
         r.peer,
         _text(r.note) if r.note else "",
+        r.tenant,
     )
 
 

@@ -36,6 +36,7 @@ Config = Annotated[
 ]
 Database = Annotated[Path | None, typer.Option("--db", help="The log's file, whatever the configuration says.")]
 Charger = Annotated[str, typer.Option("--charger", help="Only this charger; a glob such as 'CP-*'.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="Only chargers of this tenant.")]
 Action = Annotated[str, typer.Option("--action", help="Only this action.")]
 Leg = Annotated[str, typer.Option("--leg", help="Only this leg: charger, or the name of a backend.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Only errors and refusals.")]
@@ -53,6 +54,7 @@ def list_(
     config_path: Config = None,
     db: Database = None,
     charger: Charger = "",
+    tenant: Tenant = "",
     action: Action = "",
     leg: Leg = "",
     failed: Failed = False,
@@ -63,7 +65,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """List messages, the newest last."""
-    wanted = _filter(charger, action, leg, failed, remark, since, until, limit)
+    wanted = _filter(charger, tenant, action, leg, failed, remark, since, until, limit)
     with _reading(config_path, db) as log:
         rows = query.messages(log, wanted)
         if json:
@@ -77,6 +79,7 @@ def tail(
     config_path: Config = None,
     db: Database = None,
     charger: Charger = "",
+    tenant: Tenant = "",
     action: Action = "",
     leg: Leg = "",
     failed: Failed = False,
@@ -86,7 +89,7 @@ def tail(
     json: Json = False,
 ) -> None:
     """Show new messages as they come, with --since also those from then on, until Ctrl-C."""
-    wanted = _filter(charger, action, leg, failed, remark, since, until)
+    wanted = _filter(charger, tenant, action, leg, failed, remark, since, until)
     with _reading(config_path, db) as log:
         show = _line_writer() if json else _row_writer()
         try:
@@ -119,6 +122,7 @@ def export_(
     config_path: Config = None,
     db: Database = None,
     charger: Charger = "",
+    tenant: Tenant = "",
     action: Action = "",
     leg: Leg = "",
     failed: Failed = False,
@@ -129,7 +133,7 @@ def export_(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file to write; else stdout.")] = None,
 ) -> None:
     """Write messages as JSON lines, the newest last."""
-    wanted = _filter(charger, action, leg, failed, remark, since, until, limit)
+    wanted = _filter(charger, tenant, action, leg, failed, remark, since, until, limit)
     with _reading(config_path, db) as log, _output(output, log) as file:
         _write(file, query.messages(log, wanted))
 
@@ -139,6 +143,7 @@ def stats(
     config_path: Config = None,
     db: Database = None,
     charger: Charger = "",
+    tenant: Tenant = "",
     action: Action = "",
     leg: Leg = "",
     since: Since = None,
@@ -147,7 +152,7 @@ def stats(
 ) -> None:
     """Count messages and remarks, and say how long answers took."""
     with _reading(config_path, db) as log:
-        found = query.stats(log, _filter(charger, action, leg, False, None, since, until))
+        found = query.stats(log, _filter(charger, tenant, action, leg, False, None, since, until))
         if json:
             sys.stdout.buffer.write(export.line(found))
         else:
@@ -156,6 +161,7 @@ def stats(
 
 def _filter(
     charger: str,
+    tenant: str,
     action: str,
     leg: str,
     failed: bool,
@@ -165,7 +171,7 @@ def _filter(
     limit: int | None = None,
 ) -> Filter:
     outcome = "failed" if failed else ""
-    return Filter(charger, action, leg, outcome, remark or "", since, until, limit=limit)
+    return Filter(charger, action, leg, outcome, remark or "", since, until, tenant=tenant, limit=limit)
 
 
 @contextmanager
