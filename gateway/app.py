@@ -2,47 +2,39 @@
 
 import asyncio
 import contextlib
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admission import Admission
 from gateway.backends.embedded import EmbeddedBackend
 from gateway.backends.ocppj import OcppjBackend
 from gateway.chargers.callbacks import SoapCalls
-from gateway.chargers.ocppj import JsonDoor, refuse_http
+from gateway.chargers.ocppj import JsonDoor
 from gateway.chargers.soap import SoapDoor
-from gateway.config import Config, ConfigError, Embedded, Server
+from gateway.config import Config, ConfigError, Embedded
+from gateway.core import Core
+from gateway.doors import Doors
 from gateway.exchange import Ids
 from gateway.garbage import Garbage
 from gateway.gate import Gate
-from gateway.greeting import GREETING
 from gateway.inspector.api import admin_app
 from gateway.link import Limits, Link
 from gateway.listener import Listener
-from gateway.log import MessageLog, configure
+from gateway.log import MessageLog
 from gateway.metrics import Metrics
-from gateway.paths import shown
 from gateway.room import Room
 from gateway.roster import AT_ONCE, Charger, Effect, Registration, Roster, State, seconds
-from gateway.router import BOOT, BY_HAND, Router
+from gateway.routing.leg import BOOT
 from gateway.state.store import StateError, StateStore, row
 from gateway.terms import Terms
 from gateway.tls import Certificates
 from gateway.traffic.record import Record
 from gateway.traffic.store import TrafficStore
-from gateway.transactions import Transactions
-from translations.messages import Answer, Call, Result, Side, Version
+from translations.messages import Answer, Call, Result, Version
 
 ANNOUNCE_AGAIN = 60.0  # seconds at least between two announcements of a charger that is not accepted
 GATHER = 0.05  # seconds in which lines of the log are gathered
@@ -52,25 +44,6 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 GRACE = 1.0  # seconds for answers to be written when those who should have given them are gone
 TICK = 1.0  # seconds between two looks at silent chargers and unsaved changes
 logger = structlog.get_logger("gateway")
-
-
-class Doors:
-    """Both doors on one port. What is on the way of every message is looked for first."""
-
-    def __init__(self, gate: Gate, soap: SoapDoor, json: JsonDoor, others: ASGIApp) -> None:
-        self._gate, self._soap, self._json, self._others = gate, soap, json, others
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._gate.soap(scope) is not None:
-            await self._soap(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._json(scope, receive, send)
-        elif self._gate.busy(scope):
-            await _too_many(scope, receive, send)
-        elif self._gate.json(scope) is not None:
-            await refuse_http(scope, receive, send)
-        else:
-            await self._others(scope, receive, send)
 
 
 class Gateway:
@@ -84,20 +57,19 @@ class Gateway:
         self.traffic = TrafficStore(config.traffic.path, config.traffic.queue, config.traffic.keep)
         self.metrics = Metrics(self._gauges)
         self._message_log = MessageLog(config.log, later=_a_moment_later)
-        self.router = Router(config, self.roster, self.ids)
+        self.core = self._core()
         self.backends: dict[str, OcppjBackend | EmbeddedBackend] = {}
         self.terms = Terms(config, self.roster)
-        self.transactions = Transactions(self.router.up, self.state, config.transactions.remember)
         self.admission = Admission(config.admission)
         self.gate = Gate(config, self.admission)
         self.room = Room(config.bounds.connections, config.bounds.source_connections, config.server.trusted_proxies)
         self.certificates = Certificates(config.tls) if config.tls.cert_file else None
         self.soap_calls = SoapCalls(config, self.tap, self.ids, self.terms)
         limits = Limits(malformed=config.server.malformed_limit)
-        settle = self.transactions.settle
+        settle = self.core.transactions.settle
         self.json_door = JsonDoor(self, self.tap, self.ids, limits, self.gate, self.terms, settle)
         self.soap_door = SoapDoor(
-            self.transactions, self.roster, self.tap, self.ids, config.server, self.gate, self.terms, settle
+            self.core.exchange, self.roster, self.tap, self.ids, config.server, self.gate, self.terms, settle
         )
         self.garbage = Garbage()
         self._servers: list[Listener] = []
@@ -106,6 +78,12 @@ class Gateway:
         self._saving = self._fault = ""
         self.stopping = False
         self._stop = asyncio.Event()
+
+    def _core(self) -> Core:
+        try:
+            return Core(self.config, self.roster, self.state, self.ids)
+        except ValueError as error:
+            raise ConfigError([str(error)]) from None
 
     # --- what the doors tell
 
@@ -116,13 +94,17 @@ class Gateway:
         if self.config.traffic.enabled:
             self.traffic.record(record)
 
-    def arrived(self, identity: str, link: Link, peer: str, version: str) -> None:
-        """A JSON charger's socket is open."""
+    def taken(self, identity: str, tenant: str) -> bool:
+        """Whether a charger is here under another tenant."""
+        return self.roster.taken(identity, tenant)
+
+    def arrived(self, identity: str, link: Link, peer: str, version: str, tenant: str) -> None:
+        """A JSON charger's socket is open. Raises SecurityError where it is `taken`."""
         known = self.roster.get(identity)
         if known is not None and known.state is State.LINKED:
             self.garbage.departed()  # the socket that is replaced
             self.garbage.arrived()
-        self.roster.linked(identity, link, peer, Version(version))
+        self.roster.linked(identity, link, peer, Version(version), tenant)
         logger.info("charger.connected", charger=identity, peer=peer, version=version)
 
     def departed(self, identity: str, link: Link) -> None:
@@ -132,18 +114,7 @@ class Gateway:
 
     async def exchange(self, call: Call) -> Answer:
         """Answer a JSON charger's call."""
-        return await self.transactions(call)
-
-    async def command(self, backend: str, call: Call) -> Answer:
-        """Make a backend's call to a charger."""
-        charger = self.roster.get(call.identity)
-        over_soap = charger is not None and charger.wire == "soap"
-        timeout = self.config.callbacks.timeout if over_soap else self.config.server.answer_timeout
-        return await self.router.down(backend, call, timeout)
-
-    async def by_hand(self, call: Call, timeout: float) -> Answer:
-        """Make a person's call to a charger."""
-        return await self.router.down(BY_HAND, replace(call, side=Side.CHARGE_POINT), timeout)
+        return await self.core.exchange(call)
 
     # --- life
 
@@ -152,11 +123,11 @@ class Gateway:
         await self.admission.start()
         await asyncio.to_thread(self.state.open)
         known = await asyncio.to_thread(self.state.load)
-        await self.transactions.open()
+        await self.core.open()
         if self.config.traffic.enabled:
             self.traffic.open()
         await self._open_backends()
-        self.router.connect(self.backends)
+        await self.core.connect(self.backends)
         self.roster.watch(self.soap_calls.adopt)
         self.roster.watch(self._counted)
         self.roster.restore(known)
@@ -185,10 +156,10 @@ class Gateway:
         # A backend that is closed answers what still waits for it with an error: every request ends in an envelope.
         left = max(over - loop.time(), LEAST_DRAIN)
         await asyncio.gather(*(backend.close(left) for backend in self.backends.values()))
-        self.transactions.release()
+        self.core.transactions.release()
         await asyncio.gather(*doors)
         await self.soap_calls.close()
-        await self.transactions.close()
+        await self.core.close()
         await self.admission.refresh()
         for _ in range(len(self.roster) // AT_ONCE + 1):
             await self._save()
@@ -204,10 +175,12 @@ class Gateway:
                 "malformed_limit": server.malformed_limit,
                 "drain": server.drain,
                 "frame_limit": server.body_limit,
-                "on_late": self.transactions.late,
+                "on_late": self.core.late,
+                "on_up": self.core.came_up,
+                "name_of": partial(self.core.name_of, config.name),
             }
             if isinstance(config, Embedded):
-                embedded = EmbeddedBackend(config, self.command, self.tap, self.ids, **options)
+                embedded = EmbeddedBackend(config, self.core.command, self.tap, self.ids, **options)
                 await embedded.start()
                 self.backends[config.name] = embedded
                 continue
@@ -216,7 +189,7 @@ class Gateway:
             # Nobody behind the doors may take longer than a charger is let wait.
             timeout = min(config.timeout, self.config.server.answer_timeout)
             config = config.model_copy(update={"timeout": timeout})
-            self.backends[config.name] = OcppjBackend(config, self.command, self.tap, self.ids, **options)
+            self.backends[config.name] = OcppjBackend(config, self.core.command, self.tap, self.ids, **options)
 
     def _announcement(self, identity: str) -> Call | None:
         charger = self.roster.get(identity)
@@ -230,7 +203,7 @@ class Gateway:
         if charger is None or self.stopping:
             return
         if isinstance(answer, Result) and answer.payload.get("status") == Registration.ACCEPTED:
-            self.router.registered(charger, answer)
+            self.core.router.registered(charger, answer)
             return
         told = answer.payload.get("status") if isinstance(answer, Result) else answer.code
         logger.warning("charger.not_accepted", charger=identity, backend=backend, answer=str(told))
@@ -245,15 +218,17 @@ class Gateway:
         call = self._announcement(identity)
         charger = self.roster.get(identity)
         if call is not None and charger is not None and charger.state is not State.GONE:
-            self._announced(backend, identity, await self.backends[backend].exchange(call))
+            self._announced(backend, identity, await self.core.legs[backend].ask(call))
 
     async def _open_doors(self) -> None:
         config = self.config
-        doors = Doors(self.gate, self.soap_door, self.json_door, _elsewhere(config.server))
+        doors = Doors(self.gate, self.soap_door, self.json_door, config.server)
         admin = admin_app(
             config=config,
             roster=self.roster,
-            call=self.by_hand,
+            look=self.core.told,
+            letters=self.core.outbox,
+            call=self.core.router.down,
             traffic=config.traffic.path if config.traffic.enabled else None,
             ready=self._not_ready,
             metrics=self.metrics.text,
@@ -303,8 +278,8 @@ class Gateway:
         reasons = ["stopping"] if self.stopping else []
         if self._fault:
             reasons.append(self._fault)
-        if self.transactions.fault:
-            reasons.append(f"state: {self.transactions.fault}")
+        if self.core.ledger.fault:
+            reasons.append(f"state: {self.core.ledger.fault}")
         if self.config.traffic.enabled and self.traffic.fault:
             reasons.append(f"traffic log: {self.traffic.fault}")
         if self._saving:
@@ -331,7 +306,9 @@ class Gateway:
         while not await self._over(TICK):
             self.roster.sweep()
             self.garbage.tick()
+            self.core.tick()
             await self._save()
+            await self.core.refresh()
             await self.admission.refresh()
             if self.certificates is not None:
                 await asyncio.to_thread(self.certificates.reload_if_changed)
@@ -360,6 +337,7 @@ class Gateway:
         chargers = Counter((charger.wire, str(charger.state)) for charger in self.roster)
         proper = [b.backend if isinstance(b, EmbeddedBackend) else b for b in self.backends.values()]
         return {
+            **self._letter_gauges(),
             "ocpp_gateway_chargers": {(wire, state): n for (wire, state), n in chargers.items()},
             "ocpp_gateway_backend_sessions": {(b.name, str(s)): n for b in proper for s, n in b.states().items()},
             "ocpp_gateway_backend_queue": {(b.name,): b.queued() for b in proper},
@@ -370,81 +348,25 @@ class Gateway:
             "ocpp_gateway_tls_handshakes_failed_total": {(): sum(server.failed_handshakes for server in self._servers)},
             "ocpp_gateway_traffic_queue": {(): self.traffic.depth},
             "ocpp_gateway_traffic_shed_total": {(): self.traffic.shed},
+            "ocpp_gateway_moves_total": {(old, new): n for (old, new), n in self.core.router.seats.moved.items()},
+            "ocpp_gateway_transactions": {(): self.core.running.count()},
+            "ocpp_gateway_unknown_transactions_total": {(leg.name,): leg.dropped for leg in self.core.legs.values()},
         }
 
-
-_too_many = PlainTextResponse("expected fewer requests from this address\n", status_code=429)
-
-
-def _elsewhere(server: Server) -> PlainTextResponse:
-    soap, json = shown(server.soap_paths), shown(server.json_paths)
-    text = f"there is nothing here: SOAP chargers POST to {soap}, JSON chargers open a WebSocket at {json}\n"
-    return PlainTextResponse(text, status_code=404)
+    def _letter_gauges(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
+        counts, tally = self.core.outbox.counts(), self.core.outbox.tally
+        stored = [(name, state, n) for name, count in counts.items() for state, n in (("live", count.live), ("dead", count.dead))]
+        return {
+            "ocpp_gateway_letters": {(name, state): n for name, state, n in stored},
+            "ocpp_gateway_letters_in_flight": {(name,): count.in_flight for name, count in counts.items()},
+            "ocpp_gateway_letters_oldest_seconds": {(name,): count.oldest for name, count in counts.items()},
+            "ocpp_gateway_letters_delivered_total": {(name,): n for name, n in tally.delivered.items()},
+            "ocpp_gateway_letters_retried_total": {(name,): n for name, n in tally.retried.items()},
+            "ocpp_gateway_letters_repeated_total": {(name,): n for name, n in tally.repeated_after_unanswered.items()},
+            "ocpp_gateway_letters_dead_total": {(name, why): n for (name, why), n in tally.dead.items()},
+            "ocpp_gateway_letters_dropped_total": {(name, why): n for (name, why), n in tally.dropped.items()},
+        }
 
 
 def _a_moment_later(work: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(GATHER, work)
-
-
-def run(config: Config, path: Path | None = None) -> int:
-    """Run until SIGTERM or SIGINT; the exit code."""
-    configure(config.log)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(config, path))
-    except (ConfigError, StateError, OSError) as error:
-        logger.error("gateway.failed", reason=str(error))
-        return 1
-
-
-def _make_room(config: Config) -> None:
-    """Let the process have the open files that so many chargers need, each with a connection to a backend."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    needed = 2 * config.bounds.connections + 100
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < needed:
-        logger.warning("gateway.few_files", allowed=allowed, needed=needed, reason="bounds.connections asks for more open files")
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-async def _serve(config: Config, path: Path | None) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    gateway = Gateway(config)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(gateway.stop)
-        await gateway.start()
-        _make_room(config)
-        _greet(gateway, path)
-        await stop.wait()
-        logger.info("gateway.stopping", drain=f"{config.server.drain:g} s")
-    logger.info("gateway.stopped")
-    return 0
-
-
-def _greet(gateway: Gateway, path: Path | None) -> None:
-    config = gateway.config
-    logger.info("gateway.started", configuration=str(path or "embedded defaults"), backends=", ".join(gateway.backends))
-    admin_port = gateway.ports[1]
-    soap = gateway.url + shown(config.server.soap_paths)
-    json = gateway.url.replace("http", "ws", 1) + shown(config.server.json_paths).replace("{", "<").replace("}", ">")
-    admin = Server(host=config.admin.host, port=admin_port).url
-    command = sys.argv[0] if sys.argv[0].endswith("ocpp-gateway") else "ocpp-gateway"
-    sys.stdout.write(GREETING.format(soap=soap, json=json, admin=admin, command=command))
-    sys.stdout.flush()

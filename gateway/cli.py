@@ -10,6 +10,7 @@ from typing import Annotated, BinaryIO, NoReturn
 import msgspec
 import typer
 
+from gateway import letters
 from gateway.commands import call
 from gateway.config import Config, ConfigError, found, load
 from gateway.terms import rows
@@ -21,6 +22,7 @@ from translations.translate import TARGETS, Wish, line, remark, translate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The OCPP gateway.")
 app.add_typer(terminal.app, name="traffic", help="Inspect the traffic log.")
+app.add_typer(letters.app, name="letters", help="See and handle what is stored for backends.")
 app.command()(call)
 
 ConfigPath = Annotated[
@@ -57,7 +59,7 @@ def check(config: ConfigPath = None) -> None:
 @app.command()
 def serve(config: ConfigPath = None) -> None:
     """Run the gateway."""
-    from gateway.app import run  # the servers take a moment to import; other commands need none of them
+    from gateway.serve import run  # the servers take a moment to import; other commands need none of them
 
     path = found(config)
     raise typer.Exit(run(_config(path), path))

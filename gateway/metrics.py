@@ -64,8 +64,9 @@ class Metrics(Collector):
         for kind, count in sorted(self._remarks.items()):
             remarks.add_metric([kind], count)
         yield remarks
+        gauges = self._gauges()
         for name, (text, labels) in GAUGES.items():
-            yield _family(name, text, labels, self._gauges().get(name, {}))
+            yield _family(name, text, labels, gauges.get(name, {}))
 
     def _count(self) -> Metric:
         labels = ["leg", "direction", "wire", "kind", "action", "outcome"]
@@ -88,6 +89,17 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ocpp_gateway_backend_sessions": ("Sessions with backends by state.", ("backend", "state")),
     "ocpp_gateway_backend_queue": ("Calls under way to or waiting for a backend.", ("backend",)),
     "ocpp_gateway_listener_dropped_total": ("Calls that a listening backend never heard.", ("backend",)),
+    "ocpp_gateway_letters": ("Messages stored for a backend: live ones wait or are in flight.", ("backend", "state")),
+    "ocpp_gateway_letters_in_flight": ("Stored messages that a backend is being told.", ("backend",)),
+    "ocpp_gateway_letters_oldest_seconds": ("Age of the oldest message that waits for a backend.", ("backend",)),
+    "ocpp_gateway_letters_delivered_total": ("Stored messages that a backend has heard.", ("backend",)),
+    "ocpp_gateway_letters_retried_total": ("Stored messages told again after an error.", ("backend",)),
+    "ocpp_gateway_letters_repeated_total": ("Stored messages told again that may have been heard.", ("backend",)),
+    "ocpp_gateway_letters_dead_total": ("Stored messages that were given up.", ("backend", "reason")),
+    "ocpp_gateway_letters_dropped_total": ("Stored messages that are gone unheard.", ("backend", "reason")),
+    "ocpp_gateway_moves_total": ("Chargers that another backend answers from then on.", ("from", "to")),
+    "ocpp_gateway_transactions": ("Transactions that are open.", ()),
+    "ocpp_gateway_unknown_transactions_total": ("Messages of transactions that a backend does not know: not told.", ("backend",)),
     "ocpp_gateway_refused_total": ("Visitors that were not let in.", ("reason",)),
     "ocpp_gateway_connections": ("Connections of chargers.", ()),
     "ocpp_gateway_connections_refused_total": ("Connections of chargers beyond the bounds.", ()),

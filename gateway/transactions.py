@@ -12,7 +12,7 @@ answer is kept like any other.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -21,21 +21,21 @@ from typing import Any
 import msgspec
 import structlog
 
-from gateway.exchange import Exchange
-from gateway.rpc import Unanswered
+from gateway.exchange import Durable, Exchange, NotSent, Unanswered
 from gateway.state.connectors import Connectors
 from gateway.state.digest import RECEIPT, digest, heard
 from gateway.state.ledger import Ledger
 from gateway.state.overdue import Due, Overdue
-from gateway.state.store import Connector, Kept, StateStore
+from gateway.state.store import Connector, Kept, StateError
 from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result
 
-START, STOP, STATUS = "StartTransaction", "StopTransaction", "StatusNotification"
+START, STOP, STATUS, METER = "StartTransaction", "StopTransaction", "StatusNotification", "MeterValues"
 ACCEPTED, AVAILABLE = "Accepted", "Available"
 NEWEST = 10_000  # answers at hand; older ones are looked up on disk
 LONGEST = 2_048  # bytes of an answer; the longest that OCPP 1.6 allows has a few hundred
 MOST_FLYING = 20_000
-_OURS = frozenset({START, STOP, STATUS})
+READINGS = 900.0  # seconds for which meter values are known again
+_ONCE = frozenset({START, STOP})
 
 REPEATED = Remark(Kind.ASSUMED, "", "answered as the first time, not passed on", "transactions.repeated")
 
@@ -46,54 +46,61 @@ logger = structlog.get_logger(__name__)
 
 
 class Transactions:
-    """An Exchange that stands before `exchange`. Remembers answers for `remember` seconds; the clock gives unix seconds."""
+    """An Exchange that stands before `exchange`. Remembers answers for `remember` seconds; the clock gives unix seconds.
 
-    def __init__(self, exchange: Exchange, store: StateStore, remember: float, clock: Callable[[], float] = time.time) -> None:
-        self._exchange, self._remember, self._clock = exchange, remember, clock
-        self._ledger = Ledger(store, remember, clock)
+    What `exchange` says must be on disk before it is heard is written here, together with what is kept. `taken` (backend, call,
+    answer) gives a late answer as the charger may be told it. With `readings` meter values of transactions are answered once too,
+    for a while: that is for those whose backends would have to be told twice.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        remember: float,
+        taken: Callable[[str, Call, Answer], Awaitable[Answer]] | None = None,
+        readings: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._exchange, self._ledger, self._remember, self._clock = exchange, ledger, remember, clock
+        self._taken, self._readings = taken, readings
+        self._looked_up_until = clock() + READINGS
         self._connectors = Connectors()
         self._answers: OrderedDict[bytes, Kept] = OrderedDict()
         self._flying: dict[bytes, asyncio.Task[Answer]] = {}
         self._overdue = Overdue()
         self._landing: set[asyncio.Task[None]] = set()
 
-    @property
-    def fault(self) -> str:
-        """Why answers cannot be written to disk; empty if they can."""
-        return self._ledger.fault
+    def open(self, known: Iterable[Connector]) -> None:
+        """Take over what an earlier run knew of connectors."""
+        self._connectors.restore(known)
 
-    async def open(self) -> None:
-        """Take over what an earlier run knew. The store is open. Raises StateError."""
-        self._connectors.restore(await self._ledger.open(self._connectors.most))
+    @property
+    def most(self) -> int:
+        """Of how many connectors something can be known."""
+        return self._connectors.most
 
     def release(self) -> None:
         """Once backends are closed: whoever waits for a late answer, now or later, hears that none comes."""
         self._overdue.close()
 
     async def close(self, deadline: float = 10.0) -> None:
-        """Once no more calls come and backends are closed: write what is to be written, within so many seconds.
-
-        What was just answered is on its way here; whatever has not arrived after half of the time is given up.
-        """
+        """Once no more calls come and backends are closed: give to the ledger what was just answered, within so many seconds."""
         self.release()
-        clock = asyncio.get_running_loop().time
-        over = clock() + deadline
         if tasks := {*self._flying.values(), *self._landing}:
-            await asyncio.wait(tasks, timeout=deadline / 2)
+            await asyncio.wait(tasks, timeout=deadline)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self._ledger.close(over - clock())
 
     async def __call__(self, call: Call) -> Answer:
         """Answer a charger's call."""
-        if call.action not in _OURS:
-            return await self._exchange(call)
-        if call.action != STATUS:
+        if call.action in _ONCE or (self._readings and _reading(call)):
             return await self._once(call)
-        if call.payload.get("status") == AVAILABLE:
+        if call.action == STATUS and call.payload.get("status") == AVAILABLE:
             self._available(call.identity, _connector(call))
-        return await self._exchange(call)
+        answer = await self._exchange(call)
+        return await self._written(answer, None, ()) if isinstance(answer, Durable) else answer
 
     def late(self, backend: str, answer: Answer) -> None:
         """Take what a backend answers after its deadline as if it had come in time. Other late answers mean nothing here."""
@@ -103,9 +110,7 @@ class Transactions:
         if due.key in self._answers:  # it was passed on once more, and that was answered: the charger knows the other one
             logger.warning("transactions.answered_twice", charger=due.call.identity, action=due.call.action, backend=backend)
             return
-        kept = self._kept(due.key, due.call, answer)
-        changed = self._changed(due.call, answer, None) if self._overdue.newest(due) else ()
-        task = asyncio.create_task(self._land(due, answer, kept, changed))
+        task = asyncio.create_task(self._land(backend, due, answer))
         self._landing.add(task)
         task.add_done_callback(self._landing.discard)
 
@@ -127,7 +132,7 @@ class Transactions:
         """Pass the call on unless it was, and wait for the answer together with whoever repeats it meanwhile."""
         key = digest(call)
         if key is None:
-            return await self._exchange(call)
+            return await self._written(await self._exchange(call), None, ())
         if flying := self._flying.get(key):
             return _repeated(await _landed(flying, call), call)
         if due := self._overdue.get(key, asyncio.get_running_loop().time()):
@@ -150,8 +155,10 @@ class Transactions:
         answer = await self._exchange(call)
         if isinstance(answer, Unanswered):
             answer = self._unanswered(key, call, answer)
-        await self._write(self._kept(key, call, answer), self._changed(call, answer, over))
-        return answer
+        kept = self._kept(key, call, answer)
+        if call.action == METER and not isinstance(answer, Durable):
+            kept = None  # it is at hand, and not worth a commit of its own
+        return await self._written(answer, kept, self._changed(call, answer, over))
 
     def _unanswered(self, key: bytes, call: Call, error: Unanswered) -> Answer:
         """The error; or what came meanwhile, very late, as the answer to the same content before."""
@@ -163,29 +170,52 @@ class Transactions:
         self._overdue.answered(due, answer)
         return answer
 
-    async def _land(self, due: Due, answer: Answer, kept: Kept | None, changed: Sequence[Connector]) -> None:
-        await self._write(kept, changed)
-        self._overdue.answered(due, answer)
+    async def _land(self, backend: str, due: Due, answer: Answer) -> None:
+        if self._taken is not None:
+            answer = await self._taken(backend, due.call, answer)
+        changed = self._changed(due.call, answer, None) if self._overdue.newest(due) else ()
+        self._overdue.answered(due, await self._written(answer, self._kept(due.key, due.call, answer), changed))
 
-    async def _write(self, kept: Kept | None, changed: Sequence[Connector]) -> None:
-        if kept is None:
+    async def _written(self, answer: Answer, kept: Kept | None, changed: Sequence[Connector]) -> Answer:
+        """The answer, once it may be heard."""
+        durable = answer if isinstance(answer, Durable) else None
+        if durable is not None and durable.strict:
+            return await self._stored(durable, kept, changed)
+        rows = durable.rows if durable is not None else ()
+        if kept is None and not rows:
             self._ledger.note(changed)
         else:
-            await self._ledger.keep(kept, changed)
+            await self._ledger.keep(*([kept] if kept else []), connectors=changed, rows=rows)
+        if durable is not None and durable.landed is not None:
+            durable.landed(True)
+        return answer
+
+    async def _stored(self, answer: Durable, kept: Kept | None, changed: Sequence[Connector]) -> Answer:
+        """The answer, if what it stands for is on disk; else the charger is to keep what it said."""
+        try:
+            await self._ledger.accept(answer.rows, *([kept] if kept else []), connectors=changed, landed=answer.landed)
+        except StateError as error:
+            if kept is not None:
+                self._answers.pop(kept.key, None)
+            return NotSent("InternalError", f"cannot be stored: {error}", {}, answer.id, answer.action)
+        return answer
 
     async def _known(self, key: bytes, call: Call) -> Payload | None:
         """What was answered. But without a clock all starts look alike: who has heard of the first does not repeat it."""
-        kept = await self._find(key)
+        kept = await self._find(key, call)
         known = None if kept is None else self._read(kept)
         if kept is None or known is None or call.action != START or not _clockless(call):
             return known
         transaction = _transaction(known)
-        mark = None if transaction is None else await self._find(heard(call.identity, transaction))
+        mark = None if transaction is None else await self._find(heard(call.identity, transaction), call)
         # A CSMS that numbers nothing gives one number again and again: what was heard before was another transaction.
         return known if mark is None or mark.at < kept.at else None
 
-    async def _find(self, key: bytes) -> Kept | None:
-        return self._answers.get(key) or await self._ledger.find(key)
+    async def _find(self, key: bytes, call: Call) -> Kept | None:
+        kept = self._answers.get(key)
+        if kept is not None or (call.action == METER and self._clock() > self._looked_up_until):
+            return kept  # all readings of which that could be known were taken in this run
+        return await self._ledger.find(key)
 
     def _read(self, kept: Kept) -> Payload | None:
         """The answer, unless it is too old."""
@@ -206,7 +236,8 @@ class Transactions:
         if payload is None or len(payload) > LONGEST:
             logger.warning("transactions.not_kept", charger=call.identity, reason=f"expected JSON of at most {LONGEST} bytes")
             return None
-        return self._at_hand(Kept(key, self._clock(), payload))
+        at = self._clock() - (self._remember - READINGS if call.action == METER else 0)
+        return self._at_hand(Kept(key, at, payload))
 
     def _at_hand(self, kept: Kept) -> Kept:
         self._answers[kept.key] = kept
@@ -254,9 +285,23 @@ class Transactions:
         return self._connectors.started(call.identity, connector, transaction)
 
 
+def _reading(call: Call) -> bool:
+    """Whether it is a reading that can be known again: what a charger without a clock says again may be another one."""
+    return call.action == METER and "transactionId" in call.payload and not _dateless(call) and not _undated(call.payload)
+
+
+def _undated(payload: Payload) -> bool:
+    return any(str(each.get("timestamp")) < "2009" for each in payload.get("meterValue", ()) if isinstance(each, dict))
+
+
 def _clockless(call: Call) -> bool:
     """Whether the charger does not know the time: its date is none, or from before there was OCPP."""
-    return str(call.payload.get("timestamp")) < "2009" or any(remark.rule == RECEIPT for remark in call.remarks)
+    return str(call.payload.get("timestamp")) < "2009" or _dateless(call)
+
+
+def _dateless(call: Call) -> bool:
+    """Whether a date was missing, and the time of receipt stands for it."""
+    return any(remark.rule == RECEIPT for remark in call.remarks)
 
 
 async def _landed(task: asyncio.Task[Answer], call: Call) -> Answer:

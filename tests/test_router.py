@@ -1,17 +1,23 @@
-"""gateway.router: who answers, who hears, what may pass, and who may command."""
+"""gateway.routing.router: who answers, who hears, what may pass, and who may command."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from gateway.config import Config, Ocppj, Route
-from gateway.exchange import Ids
+from gateway.config import Config, Ocppj, Policy, Replay, Route
+from gateway.core import Core
+from gateway.exchange import Broken, Ids, NotSent, Standing, Unanswered
 from gateway.roster import Charger, Registration, Roster
-from gateway.router import BOOT, BY_HAND, Router
+from gateway.routing.leg import BOOT
+from gateway.state.store import StateStore
+from tests.cores import ACCEPTED, CP, House, number, refused, rules, start, stop
 from translations.messages import Answer, Call, Error, Payload, Result, Side, Version
 
+BY_HAND = "a person"
 BOOTED: Mapping[str, Any] = MappingProxyType({"status": "Accepted", "interval": 300, "currentTime": "2024-05-01T12:00:00Z"})
 BOOT_PAYLOAD: Mapping[str, Any] = MappingProxyType({"chargePointVendor": "Volt", "chargePointModel": "A1"})
 
@@ -35,7 +41,10 @@ class Backend:
     def up(self, identity: str) -> bool:
         return self._up
 
-    async def exchange(self, call: Call) -> Answer:
+    def standing(self, identity: str) -> Standing:
+        return Standing(self._up, 0.0)
+
+    async def exchange(self, call: Call, within: float | None = None) -> Answer:
         self.asked.append(call)
         return self.answer
 
@@ -61,14 +70,14 @@ class Link:
 class Rig:
     """A router over three backends: `first` and `second` answer, `audit` listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.backends = {name: Backend(name) for name in ("first", "second", "audit", "other")}
         rows = tuple(Ocppj(kind="ocppj", name=name, url="ws://c/{identity}") for name in self.backends)
         route = Route(chargers="CP-*", answer=("first", "second"), listen=("audit",))
         self.now = 1000.0
         self.roster = Roster(clock=lambda: self.now)
-        self.router = Router(Config(backends=rows, routes=(route,)), self.roster, Ids())
-        self.router.connect(self.backends)
+        self.store = StateStore(path)
+        self.core = Core(Config(backends=rows, routes=(route,)), self.roster, self.store, Ids())
         self.link = Link(Result({"status": "Accepted"}))
 
     def charger(self, registration: Registration = Registration.ACCEPTED, identity: str = "CP-1") -> Charger:
@@ -77,15 +86,23 @@ class Rig:
         return charger
 
     async def up(self, action: str = "Heartbeat", payload: Payload | None = None, identity: str = "CP-1") -> Answer:
-        return await self.router.up(Call(action, payload or {}, "c-1", identity))
+        return await self.core.router.up(Call(action, payload or {}, "c-1", identity))
 
     async def down(self, backend: str, action: str = "Reset", payload: Payload | None = None, call_id: str = "b-1") -> Answer:
-        return await self.router.down(backend, Call(action, payload or {}, call_id, "cp-1"), 7.5)
+        call = Call(action, payload or {}, call_id, "cp-1")
+        router = self.core.router
+        return await (router.command(backend, call, 7.5) if backend != BY_HAND else router.down(call, 7.5))
 
 
 @pytest.fixture
-def rig() -> Rig:
-    return Rig()
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    rig = Rig(tmp_path / "state.db")
+    rig.store.open()
+    await rig.core.open()
+    await rig.core.connect(rig.backends)
+    yield rig
+    await rig.core.close()
+    rig.store.close()
 
 
 # --- up
@@ -98,7 +115,7 @@ def rig() -> Rig:
 async def test_the_first_backend_that_is_up_answers(rig: Rig, first: bool, second: bool, answers: str) -> None:
     rig.charger()
     for name, up in (("first", first), ("second", second)):
-        rig.backends[name] = Backend(name, up=up)
+        rig.backends[name]._up = up
     await rig.up()
     assert [name for name, backend in rig.backends.items() if backend.asked] == [answers]
 
@@ -239,7 +256,7 @@ MAY_COMMAND = [
     ("first", Registration.REJECTED, "Reset", "the charger's registration is Rejected"),
     ("first", Registration.REJECTED, "TriggerMessage", "the charger's registration is Rejected"),
     ("audit", Registration.ACCEPTED, "Reset", "a backend that only listens may not call chargers"),
-    ("other", Registration.ACCEPTED, "Reset", "a backend that only listens may not call chargers"),
+    ("other", Registration.ACCEPTED, "Reset", "a backend that has no route to this charger may not call it"),
     (BY_HAND, Registration.REJECTED, "Reset", ""),
     (BY_HAND, Registration.PENDING, "RemoteStartTransaction", ""),
 ]
@@ -256,7 +273,7 @@ async def test_who_may_command_a_charger(rig: Rig, who: str, registration: Regis
 async def test_a_charger_without_a_route_can_be_called_by_hand_alone(rig: Rig) -> None:
     rig.charger(identity="DC-1")
     call = Call("Reset", {"type": "Soft"}, "b-1", "DC-1")
-    answers = [await rig.router.down(who, call, 1) for who in ("first", BY_HAND)]
+    answers = [await rig.core.router.command("first", call, 1), await rig.core.router.down(call, 1)]
     assert [type(answer) for answer in answers] == [Error, Result]
 
 
@@ -274,3 +291,207 @@ async def test_every_backend_of_the_route_is_told_who_comes_and_goes(rig: Rig) -
 async def test_nobody_is_told_of_a_charger_without_a_route(rig: Rig) -> None:
     rig.charger(identity="DC-1")
     assert [backend.moves for backend in rig.backends.values()] == [[], [], [], []]
+
+
+# --- what the gateway says while a backend is away
+
+Make = Callable[..., House]
+NOT_SENT = NotSent("InternalError", "away")
+BROKEN = Broken("InternalError", "closed")
+UNANSWERED = Unanswered("InternalError", "slow", backend="a", waited=30.0)
+NO = Error("InternalError", "no")
+BOTH = ("BootNotification", "Heartbeat")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    return lambda **more: House(tmp_path / "state.db", **more)
+
+
+def status(word: str, connector: int = 1) -> Payload:
+    return {"connectorId": connector, "errorCode": "NoError", "status": word}
+
+
+HERE = [
+    # what the backend says, whether the gateway may answer in its place
+    (NOT_SENT, True),
+    (BROKEN, True),
+    (UNANSWERED, True),
+    (NO, False),
+]
+
+
+@pytest.mark.parametrize(("says", "answered"), HERE)
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("stores", [(), ("a",)])
+@pytest.mark.parametrize("action", BOTH)
+async def test_heartbeats_and_boots_are_answered_here_if_the_route_says_so(
+    make: Make, says: Error, answered: bool, told: bool, stores: Any, action: str
+) -> None:
+    async with make(stores=stores, route={"away_answers": BOTH if told else ()}) as house:
+        house.at["a"].says[action] = says
+        answer = await house.say(action, dict(BOOT_PAYLOAD) if action == BOOT else {})
+        assert isinstance(answer, Result) is (answered and told)
+        if isinstance(answer, Result):
+            assert (rules(answer), answer.payload["currentTime"]) == (["away.answered"], "2024-05-01T08:00:00.000Z")
+
+
+async def test_a_boot_that_was_answered_here_is_told_before_all_else_and_spreads_the_fleet(make: Make) -> None:
+    route = {"away_answers": BOTH, "away_interval": 100, "away_authorize": "all"}
+    async with make(stores=("a",), route=route) as house:
+        house.down("a")
+        await house.say("StartTransaction", start())
+        await house.say("StatusNotification", status("Charging"))
+        answers = [await house.say(BOOT, {**BOOT_PAYLOAD, "iccid": str(i)}) for i in range(20)]
+        intervals = {answer.payload["interval"] for answer in answers if isinstance(answer, Result)}
+        assert len(intervals) > 1 and all(80 <= each <= 120 for each in intervals)
+        assert house.roster.get(CP).registration is Registration.ACCEPTED  # type: ignore[union-attr]
+        await house.up("a")
+        assert house.at["a"].told("iccid") == [(BOOT, "19"), ("StatusNotification", None), ("StartTransaction", None)]
+
+
+AUTHORIZED = [
+    # away_authorize, whether the tag was accepted before, what Authorize is told, what a start is told where it is stored
+    ("error", False, None, "Invalid"),
+    ("error", True, None, "Accepted"),
+    ("reject", True, "Invalid", "Invalid"),
+    ("known", False, "Invalid", "Invalid"),
+    ("known", True, "Accepted", "Accepted"),
+    ("all", False, "Accepted", "Accepted"),
+]
+
+
+@pytest.mark.parametrize("stores", [(), ("a",)])
+@pytest.mark.parametrize(("away", "known", "authorize", "started"), AUTHORIZED)
+async def test_who_may_charge_while_nobody_can_be_asked(
+    make: Make, away: str, known: bool, authorize: str | None, started: str, stores: Any
+) -> None:
+    async with make(stores=stores, route={"away_authorize": away}) as house:
+        if known:
+            await house.say("Authorize", {"idTag": "tag1"})
+        house.down("a")
+        told = [await house.say("Authorize", {"idTag": "TAG1"}), await house.say("StartTransaction", start())]
+        words = [each.payload["idTagInfo"]["status"] if isinstance(each, Result) else None for each in told]
+        assert words == [authorize, started if stores else None]
+
+
+# --- status
+
+
+@pytest.mark.parametrize(("says", "stored"), [(NOT_SENT, True), (BROKEN, True), (UNANSWERED, False), (NO, False)])
+@pytest.mark.parametrize("stores", [(), ("a",)])
+async def test_a_status_is_stored_for_a_backend_that_is_away(make: Make, says: Error, stored: bool, stores: Any) -> None:
+    async with make(stores=stores) as house:
+        house.at["a"].says["StatusNotification"] = says
+        answer = await house.say("StatusNotification", status("Faulted"))
+        assert refused(answer) is not (stored and bool(stores))
+        assert len(house.letters()) == (stored and bool(stores))
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+async def test_of_each_connector_the_newest_is_told_and_none_that_is_older_after_it(make: Make, name: str) -> None:
+    async with make(listen=("z",), stores=("a", "z")) as house:
+        house.down(name)
+        for word in ("Preparing", "Charging", "Finishing"):
+            await house.say("StatusNotification", status(word))
+        await house.say("StatusNotification", status("Faulted", 2))
+        house.at[name].is_up = True  # its lane has not begun yet
+        await house.core.exchange(Call("StatusNotification", status("Available"), "9", CP))
+        await house.up(name)
+        words = house.at[name].told("connectorId", "status")
+        assert sorted(words) == [("StatusNotification", 1, "Available"), ("StatusNotification", 2, "Faulted")]
+
+
+async def test_a_status_waits_for_the_one_that_is_being_heard(make: Make) -> None:
+    async with make(stores=("a",)) as house:
+        house.down("a")
+        await house.say("StatusNotification", status("Charging"))
+        heard, began, go = [], asyncio.Event(), asyncio.Event()
+
+        async def slowly(call: Call, within: float | None = None) -> Answer:
+            heard.append(call.payload["status"])
+            began.set()
+            await go.wait()
+            return Result({}, call.id, call.action)
+
+        house.at["a"].exchange = slowly  # type: ignore[method-assign]
+        house.at["a"].is_up = True
+        house.core.came_up("a", CP)
+        await began.wait()
+        await house.core.exchange(Call("StatusNotification", status("Available"), "9", CP))
+        assert heard == ["Charging"]
+        go.set()
+        await house.quiet()
+        assert (heard, house.letters()) == (["Charging", "Available"], [])
+
+
+@pytest.mark.parametrize("says", [NO, Result({})])
+async def test_what_a_listener_is_to_hear_later_is_on_disk_whatever_the_answer_is(make: Make, says: Answer) -> None:
+    async with make(listen=("z",), stores=("z",)) as house:
+        house.at["a"].says["StatusNotification"] = says
+        house.down("z")
+        await house.say("StatusNotification", status("Faulted"))
+        await house.again()
+        await house.up("z")
+        assert house.at["z"].told("status") == [("StatusNotification", "Faulted")]
+
+
+# --- who is asked
+
+
+@pytest.mark.parametrize("failover_after", [0.0, 10.0])
+@pytest.mark.parametrize("action", ["Heartbeat", "StatusNotification", "Authorize", "DataTransfer"])
+async def test_what_one_backend_is_not_to_hear_the_next_one_answers(make: Make, failover_after: float, action: str) -> None:
+    row = Policy(backends=("a",), actions=(action,), do="drop")
+    async with make(answer=("a", "b"), policies=(row,), route={"failover_after": failover_after}) as house:
+        assert isinstance(await house.say(action, {"idTag": "TAG1", "vendorId": "x", **status("Faulted")}), Result)
+        assert [len(each.heard) for each in house.at.values()] == [0, 1]
+
+
+async def test_what_nobody_is_to_hear_is_an_error(make: Make) -> None:
+    async with make(answer=("a", "b"), policies=(Policy(do="drop"),)) as house:
+        for action, payload in (("Heartbeat", {}), ("StartTransaction", start())):
+            assert isinstance(await house.say(action, payload), NotSent)
+
+
+async def test_a_charger_stays_where_its_transaction_is_open_and_after_a_restart_too(make: Make) -> None:
+    async with make(answer=("a", "b")) as house:
+        house.down("a")
+        said = number(await house.say("StartTransaction", start()))
+        await house.up("a")
+        await house.again()
+        await house.say("Heartbeat")
+        assert house.at["b"].told()[-1] == ("Heartbeat",)
+        await house.say("StopTransaction", stop(said))
+        assert (house.at["a"].heard, len(house.at["b"].heard)) == ([], 3)
+
+
+async def test_all_that_are_asked_in_turn_have_the_time_of_one_call(make: Make) -> None:
+    async with make(answer=("a", "b", "c")) as house:
+        house.at["b"].is_up = False
+        house.at["a"].says["Heartbeat"] = NOT_SENT
+        await house.say("Heartbeat")
+        first, *others = [within for each in house.at.values() for within in each.within]
+        assert others and first is not None and first <= house.config.server.answer_timeout
+        assert all(within is not None and within < first for within in others)
+
+
+# --- what listeners are told of answers
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_listeners_are_told_of_an_answer_that_the_charger_heard(make: Make, full: bool) -> None:
+    peers = {"z": {"hear": "answers"}}
+    async with make(listen=("z",), stores=("a",), peers=peers, replay=Replay(rate=1e6)) as house:
+        house.down("a")
+        house.store.full = full
+        assert isinstance(await house.say("StartTransaction", start()), Result) is not full
+        assert len(house.at["z"].heard) == (not full)
+
+
+async def test_listeners_hear_nothing_of_repetitions(make: Make) -> None:
+    async with make(listen=("z",), peers={"z": {"hear": "both"}}) as house:
+        for _ in range(3):
+            answer = await house.say("StartTransaction", start())
+            assert isinstance(answer, Result) and answer.payload["idTagInfo"] == ACCEPTED
+        assert sorted(house.at["z"].told()) == [("DataTransfer",), ("StartTransaction",)]

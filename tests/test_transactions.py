@@ -17,8 +17,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import transactions as module
-from gateway.rpc import Unanswered
+from gateway.exchange import Unanswered
 from gateway.state.connectors import Connectors
+from gateway.state.ledger import Ledger
 from gateway.state.store import StateStore
 from gateway.transactions import REPEATED, Transactions
 from tests.peers.seen import DEADLINE, Seen
@@ -87,9 +88,11 @@ async def run(path: Path, csms: Csms, clock: Clock) -> AsyncIterator[Open]:
         store = StateStore(path)
         before.callback(store.close)
         store.open()
-        transactions = Transactions(csms, store, 3600, clock)
+        ledger = Ledger(store, 3600, clock)
+        transactions = Transactions(csms, ledger, 3600, clock=clock)
+        before.push_async_callback(ledger.close)
         before.push_async_callback(transactions.close)
-        await transactions.open()
+        transactions.open(await ledger.open(transactions.most))
         return transactions
 
     yield begin
@@ -579,6 +582,7 @@ async def test_with_nothing_to_write_the_end_comes_at_once(transactions: Transac
 _MORTAL = """
     import asyncio, sys
     from pathlib import Path
+    from gateway.state.ledger import Ledger
     from gateway.state.store import StateStore
     from gateway.transactions import Transactions
     from translations.messages import Call, Result
@@ -589,8 +593,9 @@ _MORTAL = """
     async def main():
         store = StateStore(Path(sys.argv[1]))
         store.open()
-        transactions = Transactions(csms, store, 3600)
-        await transactions.open()
+        ledger = Ledger(store, 3600)
+        transactions = Transactions(csms, ledger, 3600)
+        transactions.open(await ledger.open(transactions.most))
         await transactions(Call("StartTransaction", {"connectorId": 1, "meterStart": 5}, "1", "CP-1"))
         sys.stdout.write("answered\\n")
         sys.stdout.flush()

@@ -1,18 +1,13 @@
 """North doors: one file for each kind of backend."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-from translations.messages import Answer, Call, Error
+from gateway.exchange import Standing
+from translations.messages import Answer, Call
 
 Commands = Callable[[str, Call], Awaitable[Answer]]
 """Takes (name of the backend, its call to a charger) and answers; the router's face towards backends."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent(Error):
-    """An error that says besides: the backend never heard the call, so another one may be asked."""
 
 
 class Backend(Protocol):
@@ -29,10 +24,16 @@ class Backend(Protocol):
     def up(self, identity: str) -> bool:
         """Whether a call for this charger could be sent now, or is about to be (a first attempt to connect is under way)."""
 
-    async def exchange(self, call: Call) -> Answer:
-        """Send the charger's call and wait for the answer, within the backend's deadline. Never raises for the peer's faults.
+    def standing(self, identity: str) -> Standing:
+        """`up`, and since when (event loop time) it is so, or not so. A backend that is away for all is so for a new charger."""
 
-        An error is NotSent where the backend never heard the call, and `gateway.rpc.Unanswered` where it may still answer.
+    async def exchange(self, call: Call, within: float | None = None) -> Answer:
+        """Send the charger's call and wait for the answer, within the backend's deadline, or so many seconds if that is less.
+
+        Never raises for the peer's faults.
+
+        An error is NotSent where the backend never heard the call, Unanswered where it may still answer, Broken where its
+        connection ended first, and a plain Error where it is the backend's own.
         """
 
     def offer(self, call: Call) -> None:

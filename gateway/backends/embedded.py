@@ -17,7 +17,7 @@ from gateway.backends import Commands
 from gateway.backends.ocppj import OcppjBackend
 from gateway.config import Embedded, Ocppj
 from gateway.dial import FRAME_LIMIT, SUBPROTOCOL
-from gateway.exchange import Ids
+from gateway.exchange import Ids, Standing
 from gateway.traffic.record import Tap
 from translations import ocppj
 from translations.errors import NotImplemented_, OcppError
@@ -57,8 +57,11 @@ class EmbeddedBackend:
     def up(self, identity: str) -> bool:
         return self.backend.up(identity)
 
-    async def exchange(self, call: Call) -> Answer:
-        return await self.backend.exchange(call)
+    def standing(self, identity: str) -> Standing:
+        return self.backend.standing(identity)
+
+    async def exchange(self, call: Call, within: float | None = None) -> Answer:
+        return await self.backend.exchange(call, within)
 
     def offer(self, call: Call) -> None:
         self.backend.offer(call)

@@ -12,13 +12,15 @@ from starlette.routing import Route
 
 from gateway.config import Config
 from gateway.inspector.calls import Calls, MakeCall
-from gateway.inspector.chargers import Chargers
+from gateway.inspector.chargers import Chargers, Look
 from gateway.inspector.guard import EncodedPath, Guard, Hardened, token
+from gateway.inspector.letters import Letters
 from gateway.inspector.log import Log
 from gateway.inspector.pages import Pages
 from gateway.inspector.replies import TEXT, failed, refused
 from gateway.inspector.stream import Follow, Stream, pause
 from gateway.inspector.traffic import Traffic
+from gateway.outbox.outbox import Outbox
 from gateway.roster import Roster
 
 
@@ -26,6 +28,8 @@ def admin_app(
     *,
     config: Config,
     roster: Roster,
+    look: Look,
+    letters: Outbox,
     call: MakeCall,
     traffic: Path | None,
     ready: Callable[[], list[str]],
@@ -36,7 +40,9 @@ def admin_app(
     guard = Middleware(Guard, host=config.admin.host, token=token(config.admin))
     app = Starlette(
         routes=[
-            *_api(config, roster, call, Log(traffic), follow),
+            *_chargers(config, roster, look, call),
+            *_letters(Letters(letters)),
+            *_traffic(Log(traffic), follow),
             *_pages(Pages()),
             *_probes(ready, metrics),
         ],
@@ -47,13 +53,28 @@ def admin_app(
     return app
 
 
-def _api(config: Config, roster: Roster, call: MakeCall, log: Log, follow: Follow) -> list[Route]:
-    chargers, traffic = Chargers(roster), Traffic(log)
-    calls = Calls(roster, call, config.callbacks.timeout)
+def _chargers(config: Config, roster: Roster, look: Look, call: MakeCall) -> list[Route]:
+    chargers, calls = Chargers(roster, look), Calls(roster, call, config.callbacks.timeout)
     return [
         Route("/api/v1/chargers", chargers.all),
         Route("/api/v1/chargers/{identity}", chargers.one),
         Route("/api/v1/chargers/{identity}/calls/{action}", calls.make, methods=["POST"]),
+    ]
+
+
+def _letters(letters: Letters) -> list[Route]:
+    return [
+        Route("/api/v1/letters", letters.all, methods=["GET", "DELETE"]),
+        Route("/api/v1/letters/waiting", letters.waiting),
+        Route("/api/v1/letters/replay", letters.replay_all, methods=["POST"]),
+        Route("/api/v1/letters/{id}", letters.one, methods=["GET", "PATCH", "DELETE"]),
+        Route("/api/v1/letters/{id}/replay", letters.replay, methods=["POST"]),
+    ]
+
+
+def _traffic(log: Log, follow: Follow) -> list[Route]:
+    traffic = Traffic(log)
+    return [
         Route("/api/v1/traffic", traffic.all),
         Route("/api/v1/traffic/stream", Stream(log, follow), methods=["GET"]),
         Route("/api/v1/traffic/{id}", traffic.one),

@@ -40,7 +40,7 @@ class Calls:
         charger = find(self._roster, request)
         action = _action(request.path_params["action"])
         timeout = _seconds(request.query_params.get("timeout"), self._timeout)
-        call = Call(action, await _payload(request), identity=charger.identity, side=Side.CHARGE_POINT)
+        call = Call(action, await payload(request), identity=charger.identity, side=Side.CHARGE_POINT)
         started = asyncio.get_running_loop().time()
         found = await self._answer(call, timeout)
         if isinstance(found, Result):
@@ -71,7 +71,7 @@ def _seconds(text: str | None, default: float) -> float:
     return value
 
 
-async def _payload(request: Request) -> Payload:
+async def payload(request: Request) -> Payload:
     """The body as a JSON object; without a body an empty one."""
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()

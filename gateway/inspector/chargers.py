@@ -1,6 +1,6 @@
 """The doors that show the roster."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -8,24 +8,41 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.inspector.filters import told
 from gateway.inspector.replies import answer
+from gateway.inspector.situation import Situation, Tie
 from gateway.roster import Charger, Roster
+from gateway.state.numbers import Transaction
+from gateway.traffic.export import iso
+
+Look = Callable[[str], Situation]
+"""Gives how the charger of an identity stands with its backends."""
 
 
 class Chargers:
     """Who is here."""
 
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, roster: Roster, look: Look) -> None:
+        self._roster, self._look = roster, look
 
     async def all(self, request: Request) -> Response:
-        """Every charger, by identity."""
-        chargers = sorted(self._roster, key=lambda c: c.identity.casefold())
+        """Every charger, or every one of a tenant, by identity."""
+        tenant = told(request.query_params, ("tenant",)).get("tenant", "").casefold()
+        found = (c for c in self._roster if not tenant or c.tenant.casefold() == tenant)
+        chargers = sorted(found, key=lambda c: c.identity.casefold())
         return answer({"chargers": [as_object(c) for c in chargers]})
 
     async def one(self, request: Request) -> Response:
-        """One charger."""
-        return answer(as_object(find(self._roster, request)))
+        """One charger, with how it stands with its backends."""
+        charger = find(self._roster, request)
+        backends, transactions = self._look(charger.identity)
+        return answer(
+            {
+                **as_object(charger),
+                "backends": [_tie(each) for each in backends],
+                "transactions": [_transaction(each) for each in transactions],
+            }
+        )
 
 
 def find(roster: Roster, request: Request) -> Charger:
@@ -42,10 +59,11 @@ def as_object(charger: Charger) -> dict[str, Any]:
     boot = charger.boot or {}
     return {
         "identity": charger.identity,
+        "tenant": charger.tenant or None,
         "wire": charger.wire,
         "version": charger.version,
         "state": charger.state,
-        "lastSeen": _iso(charger.last_seen) if charger.last_seen else None,
+        "lastSeen": iso(charger.last_seen) if charger.last_seen else None,
         "peer": charger.peer or None,
         "callback": charger.callback or None,
         "registration": charger.registration or None,
@@ -56,5 +74,22 @@ def as_object(charger: Charger) -> dict[str, Any]:
     }
 
 
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _tie(tie: Tie) -> dict[str, Any]:
+    return {
+        "backend": tie.backend,
+        "role": tie.role,
+        "seat": tie.seat,
+        "up": tie.up,
+        "since": iso(tie.since),
+        "letters": tie.letters,
+    }
+
+
+def _transaction(transaction: Transaction) -> dict[str, Any]:
+    return {
+        "number": transaction.number,
+        "connector": transaction.connector,
+        "owner": transaction.owner,
+        "begun": iso(transaction.begun),
+        "ids": transaction.ids,
+    }

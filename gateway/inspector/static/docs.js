@@ -15,7 +15,7 @@ async function show() {
 function* doors(description) {
   yield element("p", description.info.description);
   for (const [path, item] of Object.entries(description.paths)) {
-    for (const method of ["get", "post"].filter((name) => name in item)) {
+    for (const method of ["get", "post", "patch", "delete"].filter((name) => name in item)) {
       yield door(description, path, method, item[method], item.parameters ?? []);
     }
   }
