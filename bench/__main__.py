@@ -6,12 +6,19 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from bench import memory, throughput, translations
+from bench import fanout, memory, stored, throughput, translations
 from bench.report import machine
 
 WIDTH = 150  # where no terminal says better
 GROUPS: Mapping[str, Callable[[Console, bool], None]] = MappingProxyType(
-    {"translations": translations.run, "throughput": throughput.run, "memory": memory.run}
+    {
+        "translations": translations.run,
+        "throughput": throughput.run,
+        "fanout": fanout.run,
+        "replay": stored.replay,
+        "restart": stored.restart,
+        "memory": memory.run,
+    }
 )
 
 

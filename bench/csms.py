@@ -1,8 +1,11 @@
 """A CSMS of fixed answers on bare sockets, in the loop of the load: much lighter than a WebSocket library would be."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from bench.frames import CLOSE, PING, PONG, TEXT, Reader, frame, response
@@ -12,15 +15,33 @@ NOW = "2026-01-01T00:00:00Z"
 ANSWERS = {
     b"BootNotification": f'{{"status":"Accepted","currentTime":"{NOW}","interval":86400}}'.encode(),
     b"Heartbeat": f'{{"currentTime":"{NOW}"}}'.encode(),
+    b"MeterValues": b"{}",
     b"StartTransaction": b'{"transactionId":17,"idTagInfo":{"status":"Accepted"}}',
     b"StatusNotification": b"{}",
+    b"StopTransaction": b"{}",
 }
+MONEY = frozenset({b"MeterValues", b"StartTransaction", b"StopTransaction"})
+
+
+@dataclass(slots=True)
+class Heard:
+    """How many transaction messages a CSMS has heard, and when the first and the last of them."""
+
+    count: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+    def add(self) -> None:
+        self.last = time.perf_counter()
+        self.first = self.first or self.last
+        self.count += 1
 
 
 class _Csms(asyncio.Protocol):
     """One charger's connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Heard) -> None:
+        self._heard_of = heard
         self._reader = Reader()
         self._handshake: bytes | None = b""
         self._transport: asyncio.Transport | None = None
@@ -44,6 +65,8 @@ class _Csms(asyncio.Protocol):
         if opcode == TEXT:
             _, message_id, _, action, _ = payload.split(b'"', 4)
             transport.write(frame(TEXT, b'[3,"' + message_id + b'",' + ANSWERS[action] + b"]"))
+            if action in MONEY:
+                self._heard_of.add()
         elif opcode == PING:
             transport.write(frame(PONG, payload))
         elif opcode == CLOSE:
@@ -52,9 +75,10 @@ class _Csms(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def csms() -> AsyncIterator[int]:
+async def csms(port: int = 0, heard: Heard | None = None) -> AsyncIterator[int]:
     """The CSMS, listening; its port."""
-    server = await asyncio.get_running_loop().create_server(_Csms, "127.0.0.1", 0, backlog=BACKLOG)
+    made = partial(_Csms, heard or Heard())
+    server = await asyncio.get_running_loop().create_server(made, "127.0.0.1", port, backlog=BACKLOG)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

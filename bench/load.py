@@ -284,6 +284,7 @@ class Socket(asyncio.Protocol):
     def __init__(self, hello: bytes, requests: Iterator[bytes], tally: Tally) -> None:
         self._hello, self._requests, self._tally = hello, requests, tally
         self._reader, self._open = Reader(), False
+        self.answer = b""  # the newest
         self._transport: asyncio.Transport | None = None
         self.said: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # all that it had to say
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -306,6 +307,7 @@ class Socket(asyncio.Protocol):
     def _heard(self, opcode: int, payload: bytes) -> None:
         if opcode == TEXT and payload.startswith(b"[3,"):
             self._tally.calls += 1
+            self.answer = payload
             self._call()
         elif opcode == PING and self._transport:
             self._transport.write(frame(PONG, payload, masked=True))

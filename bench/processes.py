@@ -30,12 +30,13 @@ path = "{folder}/state.db"
 path = "{folder}/traffic.db"
 [log]
 level = "info"
+"""
+BACKEND = """
 [[backends]]
-name = "csms"
+name = "{name}"
 kind = "ocppj"
-url = "ws://127.0.0.1:{csms}/ocpp/{{identity}}"
-[[routes]]
-answer = ["csms"]
+url = "ws://127.0.0.1:{port}/ocpp/{{identity}}"
+{more}
 """
 
 
@@ -116,20 +117,43 @@ def affinity(core: int) -> Iterator[None]:
 @contextmanager
 def bare(core: int, csms: int) -> Iterator[Process]:
     """The bare relay."""
-    port = _free_port()
+    port = free_port()
     with _running([sys.executable, "-m", "bench.peers", str(port), str(csms)], core, port) as process:
         yield process
 
 
 @contextmanager
-def gateway(core: int, csms: int, program: Sequence[str] = ("gateway", "serve", "-c")) -> Iterator[Process]:
-    """The gateway with everything on, its log in a file; `program` may be one that starts it with a probe."""
-    with tempfile.TemporaryDirectory(prefix="ocpp-gateway-bench-") as folder:
-        port, admin = _free_port(), _free_port()
-        config = Path(folder, "gateway.toml")
-        config.write_text(CONFIGURATION.format(port=port, admin=admin, folder=folder, csms=csms), "utf-8")
+def folder() -> Iterator[Path]:
+    """For what a gateway writes; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ocpp-gateway-bench-") as made:
+        yield Path(made)
+
+
+@contextmanager
+def gateway(
+    core: int,
+    csms: int,
+    program: Sequence[str] = ("gateway", "serve", "-c"),
+    listeners: Sequence[int] = (),
+    backend: str = "",
+    route: str = "",
+    within: Path | None = None,
+) -> Iterator[Process]:
+    """The gateway with everything on, its log in a file; `program` may be one that starts it with a probe.
+
+    `listeners` are the ports of backends that hear; `backend` and `route` are more keys of the first one, in TOML. It takes over
+    what an earlier one has left `within` a folder.
+    """
+    with folder() if within is None else contextlib.nullcontext(within) as place:
+        port, admin = free_port(), free_port()
+        names = [f"listener-{n}" for n in range(len(listeners))]
+        backends = [BACKEND.format(name="csms", port=csms, more=backend)]
+        backends += [BACKEND.format(name=name, port=each, more="") for name, each in zip(names, listeners, strict=True)]
+        routes = f'[[routes]]\nanswer = ["csms"]\nlisten = {names}\n{route}\n'
+        config = place / "gateway.toml"
+        config.write_text(CONFIGURATION.format(port=port, admin=admin, folder=place) + "".join(backends) + routes, "utf-8")
         command = [sys.executable, "-m", *program, str(config)]
-        with _running(command, core, port, admin, Path(folder, "gateway.log")) as process:
+        with _running(command, core, port, admin, place / "gateway.log") as process:
             yield process
 
 
@@ -164,7 +188,8 @@ def _stop(popen: subprocess.Popen[str]) -> None:
         popen.communicate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
         return port

@@ -12,9 +12,14 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from gateway.config import Admin, Config
+from gateway.config import Admin, Config, Replay
+from gateway.exchange import Ids
 from gateway.inspector.api import admin_app
+from gateway.inspector.situation import Situation
+from gateway.outbox.outbox import Outbox
 from gateway.roster import Roster
+from gateway.state.ledger import Ledger
+from gateway.state.store import StateStore
 from gateway.traffic import file
 from gateway.traffic.record import Record
 from gateway.traffic.row import to_columns
@@ -27,7 +32,9 @@ CALL = Record(
 )._replace(canonical=[2, "m-1", "Heartbeat", {}], remarks=(REMARK,), peer="192.0.2.1:4000")
 SENT = CALL._replace(at=1_714_557_601.0, leg="csms", direction=">", wire="json", version="1.6", raw=b'[2,"a","Heartbeat",{}]')
 ANSWER = SENT._replace(at=1_714_557_602.0, direction="<", kind="result", raw=b'[3,"a",{}]', outcome="ok", latency=0.0125)
-FAILED = ANSWER._replace(exchange="x-2", charger="DC/2", kind="error", action="Authorize", outcome="InternalError", remarks=())
+FAILED = ANSWER._replace(
+    exchange="x-2", charger="DC/2", tenant="Acme", kind="error", action="Authorize", outcome="InternalError", remarks=()
+)
 
 
 def write(path: Path, *records: Record) -> None:
@@ -42,8 +49,18 @@ def filled_roster() -> Roster:
     charger = roster.heard("CP-1", Version.V15, "192.0.2.1:4000", "http://192.0.2.1:8080/")
     roster.booted(charger, {"chargePointVendor": "Volt", "chargePointModel": "A1", "firmwareVersion": "1.2.3"})
     roster.registered(charger, "Accepted", 300)
-    roster.heard("DC/2", Version.V12, "", "")
+    roster.heard("DC/2", Version.V12, "", "", tenant="Acme")
     return roster
+
+
+def alone(identity: str) -> Situation:
+    """A charger without backends."""
+    return Situation((), ())
+
+
+def no_letters() -> Outbox:
+    """An outbox with nothing in it, and no disk below it."""
+    return Outbox(Replay(), Ledger(StateStore(Path("never-opened.db")), 60), Ids())
 
 
 class Asked:
@@ -91,7 +108,8 @@ class Visitor:
 @asynccontextmanager
 async def admin(path: Path | None = None, *, section: Admin | None = None, **options: Any) -> AsyncIterator[Visitor]:
     """Serve the admin door."""
-    given = {"roster": filled_roster(), "call": Asked(), "ready": list, "metrics": lambda: b"up 1\n", **options}
+    said = {"roster": filled_roster(), "look": alone, "letters": no_letters(), "call": Asked(), "ready": list}
+    given = {**said, "metrics": lambda: b"up 1\n", **options}
     app = admin_app(config=Config(admin=section or Admin()), traffic=path, **given)
     timeout = aiohttp.ClientTimeout(total=DEADLINE)
     async with serving(app) as port, aiohttp.ClientSession(timeout=timeout) as http:

@@ -19,13 +19,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from gateway.backends import Backend, NotSent
+from gateway.backends import Backend
 from gateway.backends.ocppj import OcppjBackend
 from gateway.backends.session import MOVES, State, Step
 from gateway.config import Ocppj
 from gateway.dial import Dialler, Socket
-from gateway.exchange import Ids
-from gateway.rpc import Unanswered
+from gateway.exchange import Broken, Ids, NotSent, Unanswered
 from gateway.traffic.record import Record
 from tests.ws import DEADLINE
 from translations.messages import Answer, Call, Error, Result, Side
@@ -88,12 +87,13 @@ class Rig:
         self.commands: list[tuple[str, Call]] = []
         hooks: dict[str, Any] = {
             key: options.pop(key)
-            for key in ("on_open", "on_announced", "on_late", "connect_concurrency", "drain", "frame_limit")
+            for key in ("on_open", "on_announced", "on_late", "on_up", "name_of", "connect_concurrency", "drain", "frame_limit")
             if key in options
         }
         scheme = options.pop("scheme", "ws")
         settings = {"backoff_min": 0.001, "backoff_max": 0.01, "timeout": DEADLINE} | options
-        config = Ocppj(kind="ocppj", name="csms", url=f"{scheme}://127.0.0.1:{port}/ocpp/{{identity}}?x=1", **settings)
+        url = f"{scheme}://127.0.0.1:{port}{settings.pop('path', '/ocpp/{identity}?x=1')}"
+        config = Ocppj(kind="ocppj", name="csms", url=url, **settings)
         self.backend = OcppjBackend(config, self.obey, self.records.append, Ids(), **{"drain": 0.1} | hooks)
 
     async def obey(self, name: str, call: Call) -> Answer:
@@ -181,6 +181,51 @@ async def test_the_identity_is_percent_encoded(identity: str, path: str) -> None
     async with rigged() as rig:
         await rig.backend.exchange(heartbeat(identity=identity))
     assert rig.csms.paths == [f"/ocpp/{path}?x=1"]
+
+
+async def test_the_address_names_the_charger_as_the_csms_does_and_its_tenant() -> None:
+    def name_of(identity: str) -> tuple[str, str]:
+        return f"their/{identity}", "Acme {identity}"
+
+    async with rigged(path="/{tenant}/{identity}?t={tenant}", name_of=name_of) as rig:
+        await rig.backend.exchange(heartbeat())
+    assert rig.csms.paths == ["/Acme%20%7Bidentity%7D/their%2FCP-1?t=Acme%20%7Bidentity%7D"]
+    assert {(record.charger, record.tenant) for record in rig.records} == {("CP-1", "Acme {identity}")}
+
+
+async def test_a_charger_that_arrives_under_another_name_has_another_session() -> None:
+    names = {"CP-1": ("CP-1", "acme")}
+    async with rigged(path="/{tenant}/{identity}", name_of=lambda identity: names[identity]) as rig:
+        await rig.backend.exchange(heartbeat())
+        rig.backend.arrive("CP-1")
+        names["CP-1"] = ("CP-1", "other")
+        rig.backend.arrive("CP-1")
+        assert await rig.backend.exchange(heartbeat("g2")) == Result({}, "g2", "Heartbeat")
+    assert rig.csms.paths == ["/acme/CP-1", "/other/CP-1"]
+
+
+async def test_the_password_is_that_of_the_charger_and_the_user_that_of_the_csms(tmp_path: Path) -> None:
+    file = tmp_path / "passwords.toml"
+    file.write_text('"CP-1" = "hush"\n"theirs" = "other"\n')
+    options: dict[str, Any] = {"username": "{tenant}-{identity}", "passwords_file": file}
+    async with rigged(name_of=lambda identity: ("theirs", "{identity}"), **options) as rig:
+        assert await seen(rig, "CP-1") == "Basic:{identity}-theirs:hush"
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [("url", {"path": "/{tenant}/{identity}"}), ("username", {"username": "{tenant}", "password_env": "CSMS_PASSWORD"})],
+)
+async def test_without_a_tenant_nobody_is_dialled_where_one_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, key: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("CSMS_PASSWORD", "hush")
+    async with rigged(backoff_min=60, backoff_max=60, **options) as rig:
+        answer = await rig.backend.exchange(heartbeat())
+        known_to_be_away = rig.backend._front.away
+    text = f"backend csms is not reachable: expected a charger with a tenant, for {{tenant}} in {key}, got one without"
+    assert answer == NotSent("InternalError", text, {}, "g1", "Heartbeat")
+    assert (rig.csms.paths, known_to_be_away) == ([], False)  # to others it may well be there
 
 
 async def test_each_charger_has_one_connection_of_its_own() -> None:
@@ -307,7 +352,7 @@ async def test_a_call_of_which_the_csms_has_heard_nothing_is_not_waited_for() ->
         first = asyncio.ensure_future(link.ask(heartbeat("g1"), DEADLINE))
         answer = await rig.backend.exchange(heartbeat("g2"))
         first.cancel()
-    assert answer == Error("InternalError", "backend csms gave no answer in 0.2 s", {}, "g2", "Heartbeat")
+    assert answer == NotSent("InternalError", "backend csms is busy: no turn in 0.2 s", {}, "g2", "Heartbeat")
 
 
 async def test_the_deadline_includes_the_time_to_connect() -> None:
@@ -330,7 +375,7 @@ async def test_a_csms_that_closes_in_the_middle_is_an_error() -> None:
     async with rigged(talk) as rig:
         answer = await rig.backend.exchange(heartbeat())
     text = "backend csms closed the connection before the answer"
-    assert answer == Error("InternalError", text, {}, "g1", "Heartbeat")
+    assert answer == Broken("InternalError", text, {}, "g1", "Heartbeat")
 
 
 @pytest.mark.parametrize("frame", ['[3,"g1",[]]', '[3,"g1",{},1]', '[3,"g1"]', '[4,"g1"]'])
@@ -542,8 +587,8 @@ async def test_what_a_closing_connection_takes_from_a_listener_is_counted() -> N
 class SlowDialler(Dialler):
     """So slow that the CSMS has closed the socket before it is looked at."""
 
-    async def dial(self, identity: str) -> Socket:
-        socket = await super().dial(identity)
+    async def dial(self, identity: str, called: str, tenant: str) -> Socket:
+        socket = await super().dial(identity, called, tenant)
         await socket._socket.wait_closed()
         return socket
 
@@ -608,7 +653,7 @@ async def test_a_call_on_a_closing_connection_was_not_sent() -> None:
         await socket.recv()
         await socket.close()
         answers = await asyncio.gather(*tasks)
-    assert [type(answer) for answer in answers] == [Error, NotSent]
+    assert [type(answer) for answer in answers] == [Broken, NotSent]
 
 
 async def test_a_frame_above_the_limit_is_recorded() -> None:
@@ -627,7 +672,7 @@ async def test_a_frame_above_the_limit_is_recorded() -> None:
 async def test_what_the_library_has_to_say_of_a_connection_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async with rigged(be_silent) as rig:
         config = Ocppj(kind="ocppj", name="csms", url=f"ws://127.0.0.1:{rig.port}/{{identity}}")
-        socket = await Dialler(config).dial("CP-1")
+        socket = await Dialler(config).dial("CP-1", "CP-1", "")
         socket._socket.logger.error("keepalive ping failed")
         socket.abort()
     assert caplog.records == []
@@ -637,6 +682,162 @@ async def test_what_the_library_has_to_say_of_a_connection_stays_out_of_the_log(
 async def test_an_identity_that_is_no_name_in_a_path_is_not_dialled(identity: str) -> None:
     async with rigged(backoff_min=60, backoff_max=60) as rig:
         answer = await rig.backend.exchange(heartbeat(identity=identity))
-    text = f"backend csms is not reachable: expected an identity that can be the last part of a path, got {identity}"
+    text = f"backend csms is not reachable: expected a name that can be a part of a path, got {identity}"
     assert answer == NotSent("InternalError", text, {}, "g1", "Heartbeat")
     assert rig.csms.paths == []
+
+
+# --- since when it is up or away
+
+
+async def test_a_first_attempt_counts_as_up_and_being_connected_changes_nothing() -> None:
+    async with rigged() as rig:
+        rig.backend.arrive("CP-1")
+        first = rig.backend.standing("cp-1")
+        await rig.until(State.UP)
+        assert first.up
+        assert rig.backend.standing("CP-1") == first
+
+
+async def test_a_backend_is_away_since_the_first_failure_whatever_is_tried_after_it() -> None:
+    async with away() as rig:
+        before = asyncio.get_running_loop().time()
+        await rig.backend.exchange(heartbeat())
+        failed = rig.backend.standing("CP-1")
+        await rig.until(State.CONNECTING)
+        await rig.until(State.BACKING_OFF)
+        assert not failed.up
+        assert before <= failed.since <= asyncio.get_running_loop().time()
+        assert rig.backend.standing("CP-1") == failed
+
+
+async def test_a_lost_connection_is_away_since_then_and_up_since_the_next_one() -> None:
+    async with rigged(backoff_min=0.05, backoff_max=0.05) as rig:
+        await rig.backend.exchange(heartbeat())
+        first = rig.backend.standing("CP-1")
+        (await rig.csms.socket()).transport.abort()
+        await rig.until(State.BACKING_OFF)
+        lost = rig.backend.standing("CP-1")
+        await rig.until(State.UP)
+        again = rig.backend.standing("CP-1")
+    assert (first.up, lost.up, again.up) == (True, False, True)
+    assert first.since < lost.since < again.since
+
+
+async def test_a_backend_that_is_away_for_all_is_so_for_a_new_charger_too() -> None:
+    async with away(backoff_min=60, backoff_max=60) as rig:
+        await rig.backend.exchange(heartbeat(identity="A"))
+        whole = rig.backend.standing("A")
+        assert rig.backend.standing("B") == whole
+        rig.backend.arrive("B")
+        assert (rig.backend.standing("B"), rig.backend.up("B")) == (whole, False)
+        await rig.until(State.BACKING_OFF, "B")
+        assert rig.backend.standing("B") == whole
+
+
+async def test_one_connection_shows_that_the_backend_is_not_away_for_all() -> None:
+    async with rigged(backoff_min=60, backoff_max=60) as rig:
+        rig.csms.refusal = 503
+        await rig.backend.exchange(heartbeat(identity="A"))
+        rig.csms.refusal = 0
+        await rig.backend.exchange(heartbeat(identity="B"))
+        rig.backend.arrive("C")
+        assert [rig.backend.standing(identity).up for identity in "ABC"] == [False, True, True]
+
+
+async def test_nobody_was_up_while_the_backend_was_away_for_all() -> None:
+    async with away(backoff_min=0.01, backoff_max=0.01) as rig:
+        await rig.backend.exchange(heartbeat(identity="A"))
+        rig.backend.arrive("B")
+        before = asyncio.get_running_loop().time()
+        async with rig.csms.listen(port=rig.port):
+            await rig.until(State.UP, "B")
+            up, since = rig.backend.standing("B")
+            assert (up, since > before) == (True, True)
+            await rig.backend.close()
+
+
+@pytest.mark.parametrize(("status", "up"), [(401, True), (403, True), (404, True), (429, False), (502, False)])
+async def test_a_charger_that_is_not_wanted_says_nothing_of_others(status: int, up: bool) -> None:
+    async with rigged(backoff_min=60, backoff_max=60) as rig:
+        rig.csms.refusal = status
+        await rig.backend.exchange(heartbeat(identity="A"))
+        rig.backend.arrive("B")
+        assert (rig.backend.standing("A").up, rig.backend.standing("B").up) == (False, up)
+
+
+async def test_when_the_last_that_failed_has_left_nothing_is_known_of_the_backend() -> None:
+    async with away(backoff_min=60, backoff_max=60) as rig:
+        await rig.backend.exchange(heartbeat(identity="A"))
+        rig.backend.leave("A")
+        await asyncio.sleep(0)  # it ends in the background
+        before = asyncio.get_running_loop().time()
+        assert (rig.backend.standing("A").up, rig.backend.standing("A").since >= before) == (False, True)
+        rig.backend.arrive("B")
+        assert rig.backend.standing("B").up
+
+
+# --- who hears that it is up
+
+
+def telling(rig_of: list[Rig]) -> Callable[[str, str], None]:
+    """Sends a call of its own, as soon as it is told; the answer is of no interest."""
+    tasks: list[asyncio.Task[Answer]] = []
+
+    def on_up(name: str, identity: str) -> None:
+        tasks.append(
+            asyncio.ensure_future(rig_of[0].backend.exchange(Call("StatusNotification", {}, f"u{len(tasks)}", identity)))
+        )
+
+    return on_up
+
+
+@pytest.mark.parametrize("call", [heartbeat(), boot()])
+async def test_what_is_sent_as_soon_as_it_is_up_goes_behind_the_boot_or_the_announcement(call: Call) -> None:
+    rigs: list[Rig] = []
+    async with rigged(on_open=announcing, on_up=telling(rigs)) as rig, asyncio.timeout(DEADLINE):
+        rigs.append(rig)
+        await rig.backend.exchange(call)
+        await rig.backend.exchange(heartbeat("g9"))
+    calls = [r.action for r in rig.records if r.kind == "call"]
+    assert calls[0] == "BootNotification"
+    assert calls.count("BootNotification") == calls.count("StatusNotification") == 1
+
+
+async def test_each_socket_that_opens_is_told_with_the_names_of_the_backend_and_the_charger() -> None:
+    told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    async with rigged(on_up=lambda *names: told.put_nowait(names)) as rig, asyncio.timeout(DEADLINE):
+        await rig.backend.exchange(heartbeat())
+        assert (await told.get(), told.empty()) == (("csms", "CP-1"), True)
+        (await rig.csms.socket()).transport.abort()
+        assert (await told.get(), told.empty()) == (("csms", "CP-1"), True)
+
+
+# --- how often it is dialled
+
+
+async def test_handshakes_have_a_rate() -> None:
+    times: list[float] = []
+
+    class Clocked(Dialler):
+        async def dial(self, identity: str, *names: str) -> Socket:
+            times.append(asyncio.get_running_loop().time())
+            return await super().dial(identity, *names)
+
+    async with rigged(connect_rate=50) as rig:
+        rig.backend._dialler = Clocked(rig.backend._config)
+        begun = asyncio.get_running_loop().time()
+        await asyncio.gather(*(rig.backend.exchange(heartbeat(identity=f"CP-{i}")) for i in range(5)))
+    assert len(times) == 5
+    assert times[-1] - begun >= 4 / 50 - 0.001
+
+
+async def test_whoever_leaves_while_it_waits_for_its_turn_takes_none() -> None:
+    async with rigged(connect_rate=20) as rig:
+        for i in range(100):
+            rig.backend.arrive(f"CP-{i}")
+        await rig.until(State.UP, "CP-0")
+        for i in range(1, 99):
+            rig.backend.leave(f"CP-{i}")
+        await rig.until(State.UP, "CP-99")
+    assert len(rig.csms.paths) <= 4

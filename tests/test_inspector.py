@@ -13,8 +13,10 @@ from gateway.config import Config
 from gateway.inspector.api import admin_app
 from gateway.inspector.pages import openapi
 from gateway.inspector.replies import STATUSES
+from gateway.inspector.situation import Situation, Tie
 from gateway.roster import Roster
-from tests.admin import Asked, admin
+from gateway.state.numbers import Transaction
+from tests.admin import Asked, admin, alone, no_letters
 from translations.errors import WIRES
 from translations.messages import Answer, Call, Error, Result, Side
 
@@ -34,6 +36,7 @@ async def test_a_charger_is_shown_with_what_it_told() -> None:
         charger = (await ask("/api/v1/chargers/CP-1")).json
     assert charger == {
         "identity": "CP-1",
+        "tenant": None,
         "wire": "soap",
         "version": "1.5",
         "state": "here",
@@ -45,7 +48,23 @@ async def test_a_charger_is_shown_with_what_it_told() -> None:
         "vendor": "Volt",
         "model": "A1",
         "firmware": "1.2.3",
+        "backends": [],
+        "transactions": [],
     }
+
+
+async def test_a_charger_is_shown_with_its_backends_and_transactions() -> None:
+    ties = [Tie("csms", "answer", True, False, 1_714_557_600.0, 3), Tie("audit", "listen", False, True, 1_714_557_601.5, 0)]
+    begun = Transaction("cp-1", 17, 1, "csms", 1_714_557_600.0, ids={"csms": 4711})
+    async with admin(look=lambda identity: Situation(ties, [begun])) as ask:
+        charger = (await ask("/api/v1/chargers/cp-1")).json
+    schema("WholeCharger").validate(charger)
+    away = {"backend": "csms", "role": "answer", "seat": True, "up": False, "since": "2024-05-01T10:00:00.000Z", "letters": 3}
+    up = {"backend": "audit", "role": "listen", "seat": False, "up": True, "since": "2024-05-01T10:00:01.500Z", "letters": 0}
+    assert charger["backends"] == [away, up]
+    assert charger["transactions"] == [
+        {"number": 17, "connector": 1, "owner": "csms", "begun": "2024-05-01T10:00:00.000Z", "ids": {"csms": 4711}}
+    ]
 
 
 async def test_chargers_are_listed_by_identity_as_the_description_says() -> None:
@@ -55,6 +74,20 @@ async def test_chargers_are_listed_by_identity_as_the_description_says() -> None
     for charger in chargers:
         schema("Charger").validate(charger)
         assert set(charger) == set(openapi()["components"]["schemas"]["Charger"]["properties"])
+
+
+@pytest.mark.parametrize(("asked", "found"), [("acme", ["DC/2"]), ("other", []), ("", ["CP-1", "DC/2"])])
+async def test_chargers_of_one_tenant_are_listed(asked: str, found: list[str]) -> None:
+    async with admin() as ask:
+        chargers = (await ask(f"/api/v1/chargers?tenant={asked}")).json["chargers"]
+    assert [c["identity"] for c in chargers] == found
+    assert [c["tenant"] for c in chargers if c["tenant"]] == ["Acme"] * (len(found) > 0)
+
+
+@pytest.mark.parametrize("asked", ["tenat=acme", "tenant=a&tenant=b"])
+async def test_what_is_no_filter_of_chargers_is_refused(asked: str) -> None:
+    async with admin() as ask:
+        assert (await ask(f"/api/v1/chargers?{asked}")).status == 400
 
 
 async def test_no_chargers_are_an_empty_list() -> None:
@@ -252,7 +285,8 @@ async def test_a_wrong_method_is_told_the_right_one() -> None:
 
 def routes() -> set[tuple[str, str]]:
     config, roster = Config(), Roster()
-    app = admin_app(config=config, roster=roster, call=Asked(), traffic=None, ready=list, metrics=bytes)
+    behind: Any = {"look": alone, "letters": no_letters(), "call": Asked()}
+    app = admin_app(config=config, roster=roster, traffic=None, ready=list, metrics=bytes, **behind)
     found = [route for route in app.routes if isinstance(route, Route)]
     assert len(found) == len(app.routes)
     return {(route.path, method.lower()) for route in found for method in route.methods or () if method != "HEAD"}

@@ -31,6 +31,8 @@ def path(tmp_path: Path) -> Path:
         ("", [1, 2, 3, 4]),
         ("?charger=cp-*", [1, 2, 3]),
         ("?charger=DC%2F2", [4]),
+        ("?tenant=acme", [4]),
+        ("?tenant=", [1, 2, 3, 4]),
         ("?action=authorize", [4]),
         ("?leg=csms&outcome=ok", [3]),
         ("?outcome=failed", [4]),
@@ -67,8 +69,8 @@ async def test_a_filter_finds(path: Path, asked: str, expected: list[int]) -> No
         (f"text={'x' * 301}", "text: expected at most 300 characters, got 301"),
         (
             "charge=x",
-            "expected the parameters charger, action, leg, outcome, remark, exchange, text, since, until, after, limit,"
-            " got charge",
+            "expected the parameters charger, tenant, action, leg, outcome, remark, exchange, text, since, until, after,"
+            " limit, got charge",
         ),
     ],
 )

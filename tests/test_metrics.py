@@ -1,6 +1,7 @@
 """gateway.metrics: the text that Prometheus scrapes, read by its own parser."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -92,3 +93,40 @@ def test_every_gauge_can_be_told() -> None:
 def test_a_value_of_a_label_cannot_break_the_text() -> None:
     gauges: Gauges = {"ocpp_gateway_backend_queue": {('a"} 1\n\\b',): 1}}
     assert values(scraped([], gauges), "ocpp_gateway_backend_queue", "backend") == {'a"} 1\n\\b': 1}
+
+
+def test_letters_are_told_by_backend() -> None:
+    gauges: Gauges = {
+        "ocpp_gateway_letters": {("csms", "live"): 3, ("csms", "dead"): 1},
+        "ocpp_gateway_letters_oldest_seconds": {("csms",): 90.5},
+        "ocpp_gateway_letters_dead_total": {("csms", "refused"): 2},
+        "ocpp_gateway_moves_total": {("csms", "standby"): 4},
+    }
+    samples = scraped([], gauges)
+    assert values(samples, "ocpp_gateway_letters", "state") == {"live": 3, "dead": 1}
+    assert values(samples, "ocpp_gateway_letters_oldest_seconds", "backend") == {"csms": 90.5}
+    assert values(samples, "ocpp_gateway_letters_dead_total", "reason") == {"refused": 2}
+    assert [s.labels for s in samples if s.name == "ocpp_gateway_moves_total"] == [{"from": "csms", "to": "standby"}]
+
+
+def test_gauges_are_asked_for_once_in_a_scrape() -> None:
+    asked: list[int] = []
+
+    def gauges() -> Gauges:
+        asked.append(1)
+        return {}
+
+    metrics = Metrics(gauges)
+    asked.clear()
+    metrics.text()
+    assert len(asked) == 1
+
+
+def test_late_and_double_answers_are_outcomes() -> None:
+    samples = scraped([ANSWER._replace(outcome=fate) for fate in ("late", "double", "late")])
+    assert values(samples, "ocpp_gateway_messages_total", "outcome") == {"late": 2, "double": 1}
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    reference = (Path(__file__).parents[1] / "docs/reference/api.md").read_text()
+    assert [name for name in GAUGES if f"`{name}`" not in reference] == []

@@ -160,7 +160,7 @@ async def test_the_addresses_of_the_page_lead_where_it_says(guarded: Guarded, cs
     assert (await post(port, envelope(identity="PROD"), "/soap/at/CP-6")).status == 200
     assert (await post(port, envelope(identity="CP-2"), "/soap/acme/T-2")).status == 200
     assert (await post(port, envelope(identity="CP-6"), "/soap/CentralSystemService")).status == 200
-    assert await status_of_handshake(port, "/ocpp/north/T-2/CP-2") == 101
+    assert await status_of_handshake(port, "/ocpp/acme/T-2/CP-2") == 101
 
 
 @pytest.mark.parametrize("almost", ["CP-6%20", "x%2F..%2FCP-6", "CP-6%E2%80%8B"])

@@ -28,7 +28,7 @@ def listening(audit: Csms) -> dict[str, object]:
 
 def standing_in(audit: Csms) -> dict[str, object]:
     """A configuration in which it answers when the first cannot."""
-    return listening(audit) | {"routes": (Route(answer=("csms", "audit")),)}
+    return listening(audit) | {"routes": (Route(answer=("csms", "audit"), failover_after=0),)}
 
 
 @pytest.mark.parametrize("manner", [silently, refusing("InternalError")])

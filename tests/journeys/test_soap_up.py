@@ -163,10 +163,12 @@ async def test_a_status_that_the_version_lacks_becomes_one_it_has(port: int, csm
     assert heard["status"] == "Rejected"
 
 
-@pytest.mark.parametrize("transaction", [0, -1, 2**31 - 1, -(2**31)])
-async def test_odd_transaction_ids_come_back_as_they_went(port: int, csms: Csms, transaction: int) -> None:
+@pytest.mark.parametrize("transaction", [0, -1, 2**31 - 1, -(2**31), 2**40, 2**63 - 1])
+async def test_each_end_sees_a_transaction_id_that_it_can_bear(port: int, csms: Csms, transaction: int) -> None:
     csms.answers["StartTransaction"]["transactionId"] = transaction
     async with soap_charger(port, "1.5") as charger:
         started = await charger.make("StartTransaction", TRANSACTION)
         await charger.make("StopTransaction", STOPPED | {"transactionId": started["transactionId"]})
-    assert started["transactionId"] == csms.told("CP-S")[-1][1]["transactionId"] == transaction
+    assert csms.told("CP-S")[-1][1]["transactionId"] == transaction
+    assert 0 < started["transactionId"] < 2**31
+    assert (started["transactionId"] == transaction) is (0 < transaction < 2**31)
