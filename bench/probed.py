@@ -18,7 +18,7 @@ from pathlib import Path
 import uvloop
 
 from gateway.app import Gateway
-from gateway.config import load
+from gateway.loading import load
 from gateway.log import configure
 
 TICK = 0.001  # seconds; also the resolution of the loop's timers

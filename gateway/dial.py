@@ -1,12 +1,14 @@
 """Opens WebSockets to a CSMS: address, subprotocol, credentials, TLS. What is said over them is not its business."""
 
 import logging
+import os
 import re
 import ssl
 import tomllib
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,12 +16,21 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationEr
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where it could not be compiled
+    from websockets.utils import apply_mask
+
 from gateway.config import Ocppj, secret
 from gateway.link import CLOSE_GRACE, OVERSIZED, Closed, Oversized
 from gateway.tls import tls
 
 SUBPROTOCOL = Subprotocol("ocpp1.6")
 FRAME_LIMIT = 1024 * 1024  # bytes
+KEYS = 4096  # bytes of keys for frames that are made at a time
+_TEXT, _MASKED = 0x81, 0x80  # RFC 6455, 5.2: a text frame that is a whole message; the bit that says that it is masked
+_TWO_BYTES, _EIGHT_BYTES = 126, 127  # in place of a length: it is in the bytes that follow
+_HEAD = 2  # bytes
 _PLACE = re.compile("[{](?:identity|tenant)[}]")
 FAULTS = (OSError, TimeoutError, ValueError, WebSocketException)  # why no socket could be opened
 
@@ -28,16 +39,86 @@ class Nameless(ValueError):
     """The address or the user name asks for what this charger does not have; it says nothing of other chargers."""
 
 
+class Masks:
+    """Keys for frames (RFC 6455, 5.3), from the system's source. Many at a time: asking gives up the interpreter's lock."""
+
+    def __init__(self) -> None:
+        self._keys, self._at = b"", 0
+
+    def __call__(self) -> bytes:
+        """The next key."""
+        if self._at == len(self._keys):
+            self._keys, self._at = os.urandom(KEYS), 0
+        self._at += 4
+        return self._keys[self._at - 4 : self._at]
+
+
 class _Connection(ClientConnection):
-    """The library's connection, with a way to send that needs no waiting. Half of a relay's time went into `send`."""
+    """The library's connection, with short ways for small messages: half of a relay's time went into its long ones.
+
+    Whatever is not plain, and all that has to wait, goes the library's way.
+    """
+
+    masks: Masks
+    limit: int  # bytes
+    listener: Callable[[str], None] | None = None
+    receiving = False  # whether somebody waits for the next message
 
     def send_now(self, data: bytes) -> bool:
         """Send one text message if that needs no waiting; whether it was sent."""
         if self.paused or self.protocol.state is not State.OPEN:
             return False
-        self.protocol.send_text(data)
-        self.send_data()
+        self.transport.write(framed(data, self.masks()))
         return True
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over a message at once, if it is all that came and nothing is before it."""
+        text = plain(data, self.limit) if self.listener is not None and self._at_rest() else None
+        if text is None or self.listener is None:
+            super().data_received(data)
+        else:
+            self.listener(text)
+
+    def _at_rest(self) -> bool:
+        protocol = self.protocol
+        # Who does not read our answers is not read either: the library stops reading when its queue is full.
+        if self.paused or not self.receiving or protocol.state is not State.OPEN or self.recv_messages.frames:
+            return False
+        return getattr(protocol, "current_size", 0) is None and _between_frames(protocol.parser)
+
+
+def _between_frames(parser: Any) -> bool:
+    """Whether the library's parser waits for the begin of a frame. With another library than this was written for: never."""
+    while (inner := parser.gi_yieldfrom) is not None:
+        parser = inner
+    return bool(parser.__name__ == "at_eof")
+
+
+def plain(data: bytes, limit: int) -> str | None:
+    """The text, where the bytes are one frame of a server (RFC 6455, 5.2) that is a whole message, of so many bytes at most."""
+    if len(data) < _HEAD or data[0] != _TEXT:
+        return None
+    size, begin = data[1], _HEAD
+    if size == _TWO_BYTES:
+        size, begin = int.from_bytes(data[2:4], "big"), 4
+    if size > limit or len(data) != begin + size or data[1] > _TWO_BYTES:
+        return None
+    try:
+        return data[begin:].decode()
+    except UnicodeDecodeError:  # the library knows what to say
+        return None
+
+
+def framed(data: bytes, mask: bytes) -> bytes:
+    """A text message as a frame of a client (RFC 6455, 5.2)."""
+    size = len(data)
+    if size < _TWO_BYTES:
+        head = bytes((_TEXT, _MASKED | size))
+    elif size < 1 << 16:
+        head = bytes((_TEXT, _MASKED | _TWO_BYTES)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((_TEXT, _MASKED | _EIGHT_BYTES)) + size.to_bytes(8, "big")
+    return head + mask + apply_mask(data, mask)
 
 
 class Dialler:
@@ -48,6 +129,7 @@ class Dialler:
         self._credentials = Credentials(config)
         self._tls = tls(config.ca_file, config.client_cert, config.client_key) if config.url.startswith("wss:") else None
         self._logger = _quiet()
+        self._masks = Masks()
 
     async def dial(self, identity: str, called: str, tenant: str) -> "Socket":
         """Open the socket that stands for a charger, which is `called` so by the backend. Raises one of FAULTS."""
@@ -80,6 +162,7 @@ class Dialler:
             create_connection=_Connection,
         )
         assert isinstance(connection, _Connection)
+        connection.masks, connection.limit = self._masks, self._frame_limit
         return connection
 
 
@@ -102,12 +185,19 @@ class Socket:
         except ConnectionClosed as closed:
             raise _closed(closed) from None
 
+    def listen(self, take: Callable[[str], None], /) -> None:
+        """Have plain messages taken as they come, while somebody waits in `receive`, which gives all others."""
+        self._socket.listener = take
+
     async def receive(self) -> str | bytes:
         """The next message. Raises Closed."""
+        self._socket.receiving = True
         try:
             return await self._socket.recv()
         except ConnectionClosed as closed:
             raise _closed(closed) from None
+        finally:
+            self._socket.receiving = False
 
     async def close(self, code: int, reason: str) -> None:
         """Close, with the closing handshake; again: nothing."""
@@ -115,6 +205,7 @@ class Socket:
 
     def abort(self) -> None:
         """Drop the connection, if there still is one."""
+        self._socket.listener = None  # no cycle is left behind
         self._socket.transport.abort()
 
     @property

@@ -23,6 +23,7 @@ from translations.tongue import Tongue
 __all__ = ["CLOSE_GRACE", "Closed", "Limits", "Link", "NoAnswer", "Oversized", "Transport", "Unsent"]
 
 CLOSE_GRACE = 5.0  # seconds for the closing handshake, and for tasks to notice that they are cancelled
+RESOLUTION = 0.002  # seconds by which timers of the loop may be early
 AT_ONCE = 8  # frames that are taken before others have their turn
 REASON_LIMIT = 123  # bytes: RFC 6455, 5.5 and 5.5.1
 OVERSIZED = 1009  # RFC 6455, 7.4.1
@@ -63,6 +64,9 @@ class Transport(Protocol):
     def send_now(self, data: str | bytes, /) -> bool:
         """Send one text message if that needs no waiting; whether it was sent. Never raises."""
 
+    def listen(self, take: Callable[[str], None], /) -> None:
+        """Have messages taken as they come, where that can be. `receive` gives the others, and what is behind them."""
+
     async def receive(self) -> str | bytes:
         """The next message: text, or bytes where the peer sent a binary one. Raises Closed, or Oversized of its kinds."""
 
@@ -82,6 +86,7 @@ class Link:
         "__weakref__",
         "_closer",
         "_closing",
+        "_due",
         "_ended",
         "_exchange",
         "_ids",
@@ -91,6 +96,7 @@ class Link:
         "_session",
         "_tap",
         "_tasks",
+        "_timer",
         "_told",
         "_transport",
         "_waiters",
@@ -125,7 +131,9 @@ class Link:
         self._session = Session(ids, identity, side, limits, tongue, settle)
         self._pace, self._on_late = pace, on_late
         self._waiters: dict[str, asyncio.Future[Answer | Closed | None]] = {}
-        self._told: dict[str, tuple[asyncio.TimerHandle, Callable[[bool], None]]] = {}
+        self._told: dict[str, Callable[[bool], None]] = {}
+        self._due: dict[str, float] = {}  # by when our calls have to be answered (event loop time)
+        self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Timeout | None = None
         self._closer: asyncio.Task[None] | None = None
@@ -149,6 +157,7 @@ class Link:
     async def run(self) -> Closed:
         """Read until the socket is closed, by whichever end; says why it was."""
         taken = 0
+        self._transport.listen(self._heard)
         try:
             async with asyncio.timeout(CLOSE_GRACE if self._ended else None) as self._reading:
                 while True:
@@ -172,6 +181,13 @@ class Link:
             self._closing = self._closing or Closed(1006)
             await self._release()
         return self._closing
+
+    def _heard(self, data: str) -> None:
+        """Take a frame as it comes. A task that wakes for each would cost more than what is done here."""
+        if not self._ended:
+            frames = self._carry_out(self._take(data), data)
+            if frames and not self._sent_now(frames):
+                self._spawn(self._send(frames))
 
     def _take(self, data: str | bytes) -> list[Event]:
         received = "" if self._session.tongue is None else _stamp(int(time.time()))
@@ -205,11 +221,10 @@ class Link:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Answer | Closed | None] = loop.create_future()
         self._waiters[call.id] = waiter
-        # A timer is a third of the price of asyncio.timeout, and this is on the way of every message.
-        timer = loop.call_later(timeout, _expire, waiter)
+        self._answer_by(call.id, loop.time() + timeout)
         if frames and not self._sent_now(frames):
             self._spawn(self._send(frames))  # it waits for the socket to take more; the call has its deadline
-        return self._awaited(call.id, waiter, timer)
+        return self._awaited(call.id, waiter)
 
     def tell(self, call: Call, timeout: float, told: Callable[[bool], None]) -> None:
         """Make a call of ours whose answer means nothing here. `told` hears, once, whether the peer has had its time to answer.
@@ -219,23 +234,47 @@ class Link:
         if self._closing:
             raise Unsent(self._closing.code, self._closing.reason)
         frames = self._carry_out(self._session.call(call, time.monotonic()))
-        timer = asyncio.get_running_loop().call_later(timeout, self._told_late, call.id)
-        self._told[call.id] = timer, told
+        self._told[call.id] = told
+        self._answer_by(call.id, asyncio.get_running_loop().time() + timeout)
         if frames and not self._sent_now(frames):
             self._spawn(self._send(frames))
 
+    def _answer_by(self, call_id: str, due: float) -> None:
+        # One timer for all calls, which runs on when a call is answered: most are, and a timer for each is dear.
+        self._due[call_id] = due
+        if self._timer is None or due < self._timer.when():
+            self._time(due)
+
+    def _time(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        """Give up what is overdue, and look again when the next one may be."""
+        self._timer = None
+        over = asyncio.get_running_loop().time() + RESOLUTION
+        for call_id in [call_id for call_id, due in self._due.items() if due <= over]:
+            self._due.pop(call_id, None)
+            if (waiter := self._waiters.get(call_id)) is not None and not waiter.done():
+                waiter.set_result(None)
+            elif call_id in self._told:  # still: the one before may have ended the link
+                self._told_late(call_id)
+        if self._due:
+            self._time(min(self._due.values()))
+
     def _told_late(self, call_id: str) -> None:
-        _, told = self._told.pop(call_id)
+        told = self._told.pop(call_id)
         self._give_up(call_id)
         told(True)
 
-    async def _awaited(self, call_id: str, waiter: asyncio.Future[Answer | Closed | None], timer: asyncio.TimerHandle) -> Answer:
+    async def _awaited(self, call_id: str, waiter: asyncio.Future[Answer | Closed | None]) -> Answer:
         outcome: Answer | Closed | None = None
         sent = True
         try:
             outcome = await waiter
         finally:
-            timer.cancel()
+            self._due.pop(call_id, None)
             last = self._waiters.pop(call_id)
             if outcome is None and last is not waiter:
                 outcome = last.result()
@@ -291,12 +330,14 @@ class Link:
             if not waiter.done():
                 waiter.set_result(closing if self._session.sent(call_id) else Unsent(closing.code, closing.reason))
         hearing, self._told = self._told, {}
-        for timer, told in hearing.values():
-            timer.cancel()
+        for call_id, told in hearing.items():
+            self._due.pop(call_id, None)
             told(False)
 
     async def _release(self) -> None:
         self._abandon()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_GRACE)
         if self._closer:
@@ -379,9 +420,8 @@ class Link:
     def _wake(self, answer: Answer) -> None:
         waiter = self._waiters.get(answer.id)
         if waiter is None:
-            if (found := self._told.pop(answer.id, None)) is not None:
-                timer, told = found
-                timer.cancel()
+            if (told := self._told.pop(answer.id, None)) is not None:
+                self._due.pop(answer.id, None)
                 told(True)
             return
         if waiter.done():  # its time ran out in this turn of the loop, and who waits has not run yet: the answer is in time
@@ -409,25 +449,25 @@ class Link:
         canonical: Any = None,
     ) -> Record:
         kind, outcome, note = _facts(message)
-        return Record(
-            at=time.time(),
-            exchange=exchange,
-            charger=self.identity,
-            leg=self.leg,
-            direction=direction,
-            wire="json",
-            version=self.version,
-            kind=kind,
-            action=message.action,
-            message_id=message.id,
-            raw=data.encode() if isinstance(data, str) else data,
-            canonical=canonical,
-            remarks=remarks,
-            outcome=fate or outcome,
-            latency=None if since is None else time.monotonic() - since,
-            peer=self.peer,
-            note=_FATES[fate] if fate else note,
-            tenant=self.tenant,
+        return Record(  # by place: names cost as much again
+            time.time(),
+            exchange,
+            self.identity,
+            self.leg,
+            direction,
+            "json",
+            self.version,
+            kind,
+            message.action,
+            message.id,
+            data.encode() if isinstance(data, str) else data,
+            canonical,
+            remarks,
+            fate or outcome,
+            None if since is None else time.monotonic() - since,
+            self.peer,
+            _FATES[fate] if fate else note,
+            self.tenant,
         )
 
     def _not_taken(self, event: Refused, data: str | bytes) -> Record:
@@ -459,11 +499,6 @@ class Link:
             note=event.error.text,
             tenant=self.tenant,
         )
-
-
-def _expire(waiter: asyncio.Future[Answer | Closed | None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 _FATES = {

@@ -33,6 +33,7 @@ class Limits:
     queued_size: int = 1 << 20  # bytes of these together
     malformed: int = 20  # malformed frames in a row that end the session
     refused: int = 100  # refused calls in a row that end it: what is refused waits for nothing, so that nothing else bounds it
+    vain: int = 200  # frames that lead to nothing that end it; one is forgiven each second, and for each answer that we asked for
 
 
 class Received(NamedTuple):
@@ -138,6 +139,8 @@ class Session:
         "_serving",
         "_settle",
         "_side",
+        "_vain",
+        "_vain_at",
         "_waiting",
         "double",
         "late",
@@ -165,6 +168,7 @@ class Session:
         self._serving: _Incoming | None = None
         self._queue: deque[_Incoming] | None = None
         self._row = self._refusals = 0  # in a row
+        self._vain = self._vain_at = 0.0
         self.late = self.double = self.unknown = self.malformed = self.refused = 0
 
     @property
@@ -213,7 +217,8 @@ class Session:
         serving = self._serving
         if serving is None:
             raise RuntimeError("expected a call to answer, none is being served")
-        return [self._reply(serving, answer), *self._served()]
+        forbidden = isinstance(answer, Error) and answer.code == "SecurityError"
+        return [self._reply(serving, answer), *self._served(), *(self._asked_in_vain(at) if forbidden else ())]
 
     def pass_over(self) -> list[Event]:
         """Leave the call that is being served without an answer; the next one in the queue, if any, is served then."""
@@ -246,6 +251,18 @@ class Session:
             return self._called(message, at, received, len(data))
         return self._answered(message, at, received)
 
+    def _in_vain(self, at: float) -> list[Event]:
+        """One more frame that led to nothing: good ones in between do not make up for a flood."""
+        self._vain = max(self._vain - max(at - self._vain_at, 0.0), 0.0) + 1
+        self._vain_at = at
+        if self._vain < self._limits.vain:
+            return []
+        return [Ended(f"{self._limits.vain} frames that lead to nothing", POLICY_VIOLATION)]
+
+    def _asked_in_vain(self, at: float) -> list[Event]:
+        """A backend that asks on for what it may not have is answered at once. Chargers are bounded by who lets them in."""
+        return self._in_vain(at) if self._side is Side.CHARGE_POINT else []
+
     def _called(self, call: Call, at: float, time: str, size: int) -> list[Event]:
         exchange = self._ids()
         if self.tongue is None and self._settle is None:
@@ -267,7 +284,7 @@ class Session:
             self._queue.append(incoming)
             self._refusals = 0
             return [received]
-        return [received, self._refuse(incoming), *self._one_more_refused()]
+        return [received, self._refuse(incoming), *self._one_more_refused(), *self._asked_in_vain(at)]
 
     def _has_room(self, queue: Iterable[_Incoming], size: int) -> bool:
         sizes = [waiting.size for waiting in queue]
@@ -313,9 +330,10 @@ class Session:
     def _answered(self, message: Result | Error, at: float, time: str) -> list[Event]:
         flight = self._flight
         if flight is None or flight.call.id != message.id:
-            return self._stray(message)
+            return self._stray(message, at)
         answer = _with_action(message, flight.call)
         self._last = flight.call.id
+        self._vain = max(self._vain - 1, 0.0)
         try:
             heard = answer if self.tongue is None else self.tongue.heard(answer, answer.action, time)
         except OcppError as error:
@@ -328,7 +346,7 @@ class Session:
             received = Received(heard, answer.id, flight.at, translated=True)
         return [received, Answered(heard), *self._next(at)]
 
-    def _stray(self, message: Result | Error) -> list[Event]:
+    def _stray(self, message: Result | Error, at: float) -> list[Event]:
         if self._given_up and (flight := self._given_up.pop(message.id, None)):
             self.late += 1
             self._last = message.id
@@ -336,9 +354,9 @@ class Session:
             return [Received(answer, message.id, flight.at, "late"), Late(answer)]
         if message.id == self._last:
             self.double += 1
-            return [Received(message, message.id, None, "double")]
+            return [Received(message, message.id, None, "double"), *self._in_vain(at)]
         self.unknown += 1
-        return [Received(message, "", None, "unknown")]
+        return [Received(message, "", None, "unknown"), *self._in_vain(at)]
 
     def _bad(self, error: OcppError, at: float) -> list[Event]:
         self.malformed += 1
@@ -353,8 +371,8 @@ class Session:
         else:
             events = [Malformed(error, "")]
         if self._row >= self._limits.malformed:
-            events.append(Ended(f"{self._row} malformed frames in a row"))
-        return events
+            return [*events, Ended(f"{self._row} malformed frames in a row")]
+        return [*events, *self._in_vain(at)]
 
     def _bad_call(self, error: OcppError) -> list[Event]:
         # OCPP-J 1.6 lets a malformed frame be ignored; where its id is readable, its sender is spared a timeout.

@@ -251,6 +251,31 @@ def test_a_good_frame_ends_the_row_of_malformed_ones() -> None:
         assert not [e for e in one.receive("nonsense", 1.0) + one.receive('[3,"x",{}]', 1.0) if isinstance(e, Ended)]
 
 
+@pytest.mark.parametrize("frame", ["nonsense", '[3,"x",{}]', '[3,"g",{}]'])
+def test_good_frames_in_between_do_not_make_up_for_a_flood_of_frames_in_vain(frame: str) -> None:
+    one = session(vain=6)
+    ends = []
+    for n in range(4):
+        one.call(call(f"g{n}"), 1.0)
+        events = [event for said in (f'[3,"g{n}",{{}}]', *[frame] * 3) for event in one.receive(said, 1.0)]
+        ends.append({event for event in events if isinstance(event, Ended)})
+    assert ends[:2] == [set(), set()]
+    assert ends[2] == {Ended("6 frames that lead to nothing", 1008)}
+
+
+def test_a_frame_in_vain_is_forgiven_each_second() -> None:
+    one = session(vain=3)
+    assert not [e for at in range(50) for e in one.receive('[3,"x",{}]', float(at)) if isinstance(e, Ended)]
+
+
+def test_a_backend_that_asks_on_for_what_it_may_not_have_is_closed() -> None:
+    one = Session(Ids(), "CP-1", Side.CHARGE_POINT, Limits(vain=3))
+    for n in range(3):
+        one.receive(f'[2,"c{n}","Reset",{{"type":"Hard"}}]', 1.0)
+        events = one.answer(Error("SecurityError", "no"), 1.0)
+        assert [e for e in events if isinstance(e, Ended)] == ([Ended("3 frames that lead to nothing", 1008)] if n == 2 else [])
+
+
 @pytest.mark.parametrize("frame", ["", b""])
 def test_an_empty_frame_is_a_keep_alive(frame: str | bytes) -> None:
     assert session().receive(frame, 1.0) == []

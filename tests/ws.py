@@ -1,7 +1,7 @@
 """WebSocket ends for tests: an ASGI application served on a free port, and a link over an in-memory pair of sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -37,6 +37,9 @@ class Pipe:
         self.inbox: asyncio.Queue[str | bytes | Closed] = asyncio.Queue()
         self.outbox: asyncio.Queue[str] = asyncio.Queue()
         self.closed: Closed | None = None
+
+    def listen(self, take: Callable[[str], None], /) -> None:
+        pass
 
     def send_now(self, data: str | bytes, /) -> bool:
         return False

@@ -274,6 +274,9 @@ class AsgiSocket:
         text = data if isinstance(data, str) else data.decode()
         await self._pass({"type": "websocket.send", "text": text})
 
+    def listen(self, take: Callable[[str], None], /) -> None:
+        """Nothing: ASGI gives messages to who asks."""
+
     async def receive(self) -> str | bytes:
         """The next message. Raises Closed."""
         event = await self._receive()
