@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.exchange import Broken, NotSent, Unanswered
-from gateway.outbox import deadletters, delivery
+from gateway.outbox import deadletters, delivery, fates
 from gateway.outbox.outbox import NEAR, Full, Undeliverable
 from gateway.state.letters import Letter, Rank, insert, written
 from gateway.state.store import StateError, StateStore
@@ -226,7 +226,7 @@ async def test_letters_follow_a_start_only_when_its_answer_is_on_disk(run: Run, 
     async def deliver(letter: Letter, call: Call) -> Any:
         seen.append(run.store.read("SELECT count(*) FROM secrets")[0][0])
         backend.rows, rows = (), backend.rows
-        return delivery.Delivered(DONE, rows)
+        return fates.Delivered(DONE, rows)
 
     seen: list[int] = []
     run.outbox.serve(NAME, deliver=deliver, up=backend.up, hold=backend.hold)
@@ -252,7 +252,7 @@ async def test_lanes_in_flight_are_bounded(run: Run, backend: Backend) -> None:
         run.outbox.post(NAME, meter(n, f"CP-{n}"), Rank.MONEY, durable=False)
     await turns()
     assert (len(backend.sent), run.outbox.counts()[NAME].in_flight) == (delivery.FLYING, delivery.FLYING)
-    backend.open[0].answer.set_result(delivery.Delivered(DONE))
+    backend.open[0].answer.set_result(fates.Delivered(DONE))
     await turns()
     assert len(backend.sent) == delivery.FLYING + 1
 
@@ -550,7 +550,7 @@ async def test_at_the_end_what_is_in_flight_has_some_time_and_no_task_is_left(be
     before = asyncio.all_tasks()
     closing = asyncio.create_task(run.outbox.close(DEADLINE))
     await asyncio.sleep(0)
-    backend.open[0].answer.set_result(delivery.Delivered(DONE))
+    backend.open[0].answer.set_result(fates.Delivered(DONE))
     await asyncio.wait_for(closing, DEADLINE)
     await run.ledger.keep()
     assert (run.disk(), len(asyncio.all_tasks() & before) < len(before)) == ([], True)

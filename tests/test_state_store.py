@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.roster import Charger, Registration
 from gateway.state.store import FORMAT, Connector, Kept, StateError, StateStore, row
@@ -98,6 +99,41 @@ def test_all_rows_are_saved_or_none(store: Open) -> None:
     assert state.load() == []
     state.save([row(FULL)])  # and the next is not in the way
     assert len(state.load()) == 1
+
+
+def killed(state: StateStore, path: Path, to: Path) -> Path:
+    """What is on disk if the process is killed now, which has had commits."""
+    for number in range(8):
+        state.save([row(Charger(f"CP-{number}", "json"))])
+    for end in ("", "-wal"):
+        Path(f"{to}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
+    return to
+
+
+@pytest.mark.parametrize("damage", [0, 1])
+def test_a_damaged_tail_of_the_log_is_told(tmp_path: Path, damage: int) -> None:
+    with closing(StateStore(tmp_path / "a.db")) as state:
+        state.open()
+        to = killed(state, tmp_path / "a.db", tmp_path / "b.db")
+    log = Path(f"{to}-wal")
+    content = bytearray(log.read_bytes())
+    content[-2000] ^= damage
+    log.write_bytes(content)
+    with closing(StateStore(to)) as again, capture_logs() as told:
+        again.open()
+        assert len(again.load()) == 8 - damage
+    assert [each["event"] for each in told] == ["state.tail_lost"] * damage
+
+
+def test_a_log_whose_last_page_is_not_whole_is_that_of_a_kill(tmp_path: Path) -> None:
+    with closing(StateStore(tmp_path / "a.db")) as state:
+        state.open()
+        to = killed(state, tmp_path / "a.db", tmp_path / "b.db")
+    log = Path(f"{to}-wal")
+    log.write_bytes(log.read_bytes()[:-2000])
+    with closing(StateStore(to)) as again, capture_logs() as told:
+        again.open()
+    assert told == []
 
 
 # --- answers and connectors

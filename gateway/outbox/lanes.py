@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
-from gateway.state.digest import RECEIPT
+from gateway.state.digest import clockless
 from gateway.state.letters import START, STOP, Letter, Rank
 from translations.messages import Answer, Call
 
@@ -72,7 +72,7 @@ class Lane:
     def same(self, letter: Letter, call: Call) -> Letter | None:
         """The letter that says the same already. Of a slot it is the newest only: in between it was otherwise."""
         known = self._slots.get(letter.slot) if letter.slot else self._keys.get(letter.key)
-        if known is None or known.key != letter.key or (_clockless(call) and self._stopped(known)):
+        if known is None or known.key != letter.key or (clockless(call) and self._stopped(known)):
             return None
         return known
 
@@ -129,8 +129,3 @@ class Lane:
 
 def _place(letter: Letter) -> tuple[Rank, int]:
     return letter.rank, letter.id
-
-
-def _clockless(call: Call) -> bool:
-    """Whether the charger does not know the time: its date is none, or from before there was OCPP."""
-    return str(call.payload.get("timestamp")) < "2009" or any(remark.rule == RECEIPT for remark in call.remarks)

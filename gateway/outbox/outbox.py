@@ -12,7 +12,8 @@ from typing import NamedTuple
 from gateway.config import Replay
 from gateway.exchange import Ids
 from gateway.outbox.deadletters import DeadLetters
-from gateway.outbox.delivery import MOST_WAIT, Deliver, Delivered, Delivery, Later, Learn, Tally, Undeliverable, later_on, nothing
+from gateway.outbox.delivery import Deliver, Delivery, Later, Learn, later_on, nothing
+from gateway.outbox.fates import MOST_WAIT, Delivered, Fates, Tally, Undeliverable
 from gateway.outbox.lanes import Lane
 from gateway.state import letters as table
 from gateway.state.ledger import Ledger
@@ -48,14 +49,15 @@ class Outbox:
     ) -> None:
         self._config, self._ledger, self._clock = config, ledger, clock
         self._dead = DeadLetters(ledger, self._readmit, self._readmitted)
-        self._out = Delivery(config, ledger, ids, clock, later, bury=self._dead.add, dig_up=self._dead.discard)
+        self._fates = Fates(config, ledger, clock, bury=self._dead.add, dig_up=self._dead.discard)
+        self._out = Delivery(config, ledger, self._fates, ids, clock, later)
         self._next = 0  # not open
         self._sweep: list[Lane] = []
 
     @property
     def tally(self) -> Tally:
         """What has happened since the start."""
-        return self._out.tally
+        return self._fates.tally
 
     # --- beginning and end
 
@@ -109,9 +111,10 @@ class Outbox:
         attempts: int = 0,
         due: float = 0.0,
         sent: str = "",
+        hopeless: str = "",
     ) -> tuple[Letter, tuple[Row, ...]]:
         """Put a call into its lane. Once the rows are written, or are not, `landed` is to be told. `sent` is the id under which
-        the backend has had it already, and may still answer.
+        the backend has had it already, and may still answer; `hopeless` says why it is a dead letter, for a person to decide.
 
         What waits there already is given again; it comes with rows while it is not on disk yet. Raises Full, and
         PropertyConstraintViolation for what JSON cannot say.
@@ -121,6 +124,7 @@ class Outbox:
         letter = table.written(self._next, backend, call, rank)
         letter.at, letter.number = self._clock(), table.storable(number)
         letter.attempts, letter.due, letter.durable, letter.landed = attempts, due, durable, not durable
+        letter.hopeless = hopeless
         lane = self._out.find(backend, call.identity)
         known = lane.same(letter, call) if lane else None
         if known is not None:
@@ -134,7 +138,7 @@ class Outbox:
             letter.before = (former, *former.before)
         if sent:
             letter.doubtful, letter.exchange = True, ""
-            self._out.overdue(letter, sent)
+            self._fates.overdue(letter, sent)
         rows = self._writing(letter)
         if not durable:
             self._land(lane, letter)
@@ -167,6 +171,16 @@ class Outbox:
         lane = self._out.find(backend, identity)
         return len(lane.letters) if lane is not None else 0
 
+    def outdated(self, backend: str, identity: str, rank: Rank) -> None:
+        """What of this rank waits there has been said anew, and heard."""
+        if lane := self._out.find(backend, identity):
+            for letter in [each for each in lane.letters if each.rank is rank and each is not lane.flying]:
+                lane.take(letter)
+                self._fates.over(letter)
+                if letter.durable and letter.landed:
+                    self._ledger.note(rows=(table.delete(letter),))
+            self._out.poke(lane)
+
     def wake(self, backend: str, identity: str) -> None:
         """The charger's session with the backend has come up."""
         self._out.wake(backend, identity)
@@ -183,8 +197,8 @@ class Outbox:
         if spare is None:
             raise Full(f"backend {letter.backend}: expected at most {most} messages of a charger to wait for it")
         lane.take(spare)
-        self._out.over(spare)
-        self._out.dropped(spare, "full", told=not lane.shed)
+        self._fates.over(spare)
+        self._fates.dropped(spare, "full", told=not lane.shed)
         lane.shed = True
 
     def _writing(self, letter: Letter) -> tuple[Row, ...]:
@@ -198,7 +212,7 @@ class Outbox:
         letter.landed = True
         rows = [] if letter.durable else [table.delete(former) for former in letter.before if former.durable]
         for former in letter.before:
-            self._out.over(former)
+            self._fates.over(former)
         letter.before = ()
         if letter.over:
             rows.append(table.delete(letter))
@@ -214,7 +228,7 @@ class Outbox:
 
     def _withdraw(self, lane: Lane | None, letter: Letter) -> None:
         """It is taken out, and what it had replaced is there again."""
-        self._out.over(letter)
+        self._fates.over(letter)
         self._dead.discard(letter)
         if lane is not None and lane.take(letter):
             former = next((each for each in letter.before if not each.over), None)
@@ -232,7 +246,7 @@ class Outbox:
             seen += len(lane.letters) + 1
             self._age(lane, before)
         for letter in self._dead.overflow():
-            self._out.dropped(letter, "overflow")
+            self._fates.dropped(letter, "overflow")
 
     def abandon(self, identity: str, reason: str) -> None:
         """Send nothing more of what a charger has said until now; a person may."""
@@ -240,14 +254,14 @@ class Outbox:
             if lane := self._out.lanes.get((backend, identity.casefold())):
                 for letter in [*lane.letters]:
                     if letter in lane:
-                        self._out.bury(lane, letter, "abandoned", reason)
+                        self._fates.bury(lane, letter, "abandoned", reason)
                 self._out.poke(lane)
 
     def _age(self, lane: Lane, before: float) -> None:
         old = [each for each in lane.letters if each.at < before and each.landed and each is not lane.flying]
         for letter in old:
             if letter in lane:
-                self._out.bury(lane, letter, "old", f"older than {_span(self._config.keep)}")
+                self._fates.bury(lane, letter, "old", f"older than {_span(self._config.keep)}")
         if old:
             self._out.poke(lane)
 
@@ -300,8 +314,8 @@ class Outbox:
             raise ValueError(f"letter {letter.id}: {what} waits already as letter {rival.id}")
         if lane is not None and len(lane.letters) >= self._config.most:
             raise ValueError(f"letter {letter.id}: {len(lane.letters)} letters of its charger wait already")
-        letter.landed, letter.over, letter.doubtful = False, False, False
-        letter.dead, letter.attempts, letter.due, letter.at = "", 0, 0.0, self._clock()
+        letter.landed, letter.over, letter.doubtful, letter.hopeless = False, False, False, ""
+        letter.dead, letter.hopeless, letter.attempts, letter.due, letter.at = "", "", 0, 0.0, self._clock()
         self._out.lane(letter.backend, letter.identity).put(letter)
 
     def _readmitted(self, letter: Letter, ok: bool) -> None:

@@ -24,8 +24,8 @@ def digest(call: Call) -> bytes | None:
     """
     content: tuple[Any, ...] = (call.identity.casefold(), call.action, call.payload)
     try:
-        if call.remarks and (dateless := [remark for remark in call.remarks if remark.rule == RECEIPT]):
-            content = (*content[:2], *_as_said(call, dateless))
+        if call.remarks and (receipts := [remark for remark in call.remarks if remark.rule == RECEIPT]):
+            content = (*content[:2], *_as_said(call, receipts))
         return blake2b(_CANONICAL.encode(content), digest_size=32).digest()
     except (ValueError, ArithmeticError, RecursionError):
         return None
@@ -36,15 +36,25 @@ def heard(identity: str, transaction: int) -> bytes:
     return blake2b(_CANONICAL.encode((identity.casefold(), transaction)), digest_size=32, person=b"heard").digest()
 
 
-def _as_said(call: Call, dateless: Iterable[Remark]) -> tuple[Payload, list[tuple[str, str]]]:
+def clockless(call: Call) -> bool:
+    """Whether the charger does not know the time: its date is none, or from before there was OCPP."""
+    return str(call.payload.get("timestamp")) < "2009" or dateless(call)
+
+
+def dateless(call: Call) -> bool:
+    """Whether a date was missing, and the time of receipt stands for it."""
+    return any(remark.rule == RECEIPT for remark in call.remarks)
+
+
+def _as_said(call: Call, receipts: Iterable[Remark]) -> tuple[Payload, list[tuple[str, str]]]:
     """The payload without the times of receipt, and what the charger said in their places: its repetition comes at another
     time, but says the same.
     """
     payload = deepcopy(call.payload)
-    found = [_take(payload, remark.path) for remark in dateless]
+    found = [_take(payload, remark.path) for remark in receipts]
     if not all(found) or any(map(_unsettling, call.remarks)):
         payload = _undated(payload)  # nobody knows which it is: what else a stop says will do
-    return payload, [(remark.path, remark.detail) for remark in dateless]
+    return payload, [(remark.path, remark.detail) for remark in receipts]
 
 
 def _unsettling(remark: Remark) -> bool:

@@ -60,6 +60,7 @@ class Letter:
         "due",
         "durable",
         "exchange",
+        "hopeless",
         "id",
         "identity",
         "key",
@@ -76,6 +77,7 @@ class Letter:
         self.id, self.backend, self.identity, self.rank = id, backend, identity, rank
         self.key, self.action = key, action
         self.payload = payload  # as JSON; None: it is on disk only
+        self.hopeless = ""  # why it is not to be sent at all
         self.exchange = ""  # the id under which it has not been sent yet: that of the call it was, for its first sending
         self.at = 0.0  # when it was accepted, or when a person sent it off again
         self.number: int | None = None  # the transaction as the charger calls it

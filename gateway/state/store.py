@@ -5,6 +5,7 @@ It is the owner's alone (mode 0600): messages that wait for a backend carry idTa
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -15,6 +16,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from gateway.roster import Charger, Registration
 from translations.messages import Version
@@ -73,6 +75,12 @@ Row = tuple[str, tuple[Any, ...]]
 """One statement that writes, and its values. The statements stand with what they are of."""
 
 
+_WAL_HEADER = struct.Struct(">IIII8s8x")  # magic, format, page size, number, salt, checksum
+_WAL_FRAME = struct.Struct(">II8s8s")  # page, size of the file after a commit, salt, checksum
+
+logger = structlog.get_logger(__name__)
+
+
 class StateError(Exception):
     """The state file cannot be used; the text says why and which file."""
 
@@ -115,14 +123,23 @@ class StateStore:
         """Open or create the file and bring it to the current format. Raises StateError."""
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            written = _written(Path(f"{self._path}-wal"))
             self._db = self._connected()
             self._db.execute("PRAGMA journal_mode = WAL")
+            self._judge_tail(self._db, written)
             self._db.execute("PRAGMA synchronous = FULL")
             self._migrate(self._db)
             self._reader = self._connected()
             self._reader.execute("PRAGMA query_only = ON")
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"{self._path}: cannot be used as the state file: {error}") from None
+
+    def _judge_tail(self, db: sqlite3.Connection, written: int) -> None:
+        """SQLite leaves out what follows a damage of its log, and says nothing: it may be what was accepted last."""
+        _, read, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if max(read, 0) < written:
+            reason = f"{self._path}-wal is damaged: {written - max(read, 0)} of its {written} pages cannot be read"
+            logger.error("state.tail_lost", reason=reason)
 
     def load(self) -> list[Charger]:
         """Every charger that was saved. Raises StateError."""
@@ -250,3 +267,22 @@ def _charger(saved: tuple[Any, ...]) -> Charger:
         spelt=spelt,
         tenant=tenant,
     )
+
+
+def _written(log: Path) -> int:
+    """Up to which page SQLite's write-ahead log has been committed, by the marks in it alone (sqlite.org/fileformat.html, 4)."""
+    try:
+        with log.open("rb") as file:
+            header, size = file.read(_WAL_HEADER.size), os.fstat(file.fileno()).st_size
+            if len(header) < _WAL_HEADER.size:
+                return 0
+            _, _, page, _, salt = _WAL_HEADER.unpack(header)
+            step, last = _WAL_FRAME.size + max(page, 512), 0
+            for n, at in enumerate(range(_WAL_HEADER.size, size - step + 1, step), 1):
+                file.seek(at)
+                _, commit, by, _ = _WAL_FRAME.unpack(file.read(_WAL_FRAME.size))
+                if commit and by == salt:  # another salt: from before the log began anew
+                    last = n
+            return last
+    except FileNotFoundError:
+        return 0
