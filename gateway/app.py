@@ -185,25 +185,38 @@ class Gateway:
                 self.backends[config.name] = embedded
                 continue
             if config.announce:
-                options |= {"on_open": self._announcement, "on_announced": partial(self._announced, config.name)}
+                options |= {
+                    "on_open": partial(self._announcement, config.name),
+                    "on_announced": partial(self._heard_back, config.name),
+                }
             # Nobody behind the doors may take longer than a charger is let wait.
             timeout = min(config.timeout, self.config.server.answer_timeout)
             config = config.model_copy(update={"timeout": timeout})
             self.backends[config.name] = OcppjBackend(config, self.core.command, self.tap, self.ids, **options)
 
-    def _announcement(self, identity: str) -> Call | None:
+    def _announcement(self, backend: str, identity: str) -> Call | None:
+        call = self._boot(identity)
+        return None if call is None else self.core.legs[backend].worded(call)
+
+    def _boot(self, identity: str) -> Call | None:
         charger = self.roster.get(identity)
         if charger is None or charger.boot is None:
             return None
         return Call(BOOT, charger.boot, self.ids(), charger.identity)
 
+    def _heard_back(self, backend: str, identity: str, answer: Answer) -> None:
+        self._announced(backend, identity, self.core.legs[backend].inward(Call(BOOT, {}, "", identity), answer))
+
     def _announced(self, backend: str, identity: str, answer: Answer) -> None:
-        """Accepted is good news. Anything else does not bind a charger that has not asked: it is announced again, later."""
+        """Accepted is good news, where the backend answers the charger. Anything else does not bind a charger that has not asked:
+        it is announced again, later.
+        """
         charger = self.roster.get(identity)
         if charger is None or self.stopping:
             return
         if isinstance(answer, Result) and answer.payload.get("status") == Registration.ACCEPTED:
-            self.core.router.registered(charger, answer)
+            if self.core.router.answers(charger, backend):
+                self.core.router.registered(charger, answer)
             return
         told = answer.payload.get("status") if isinstance(answer, Result) else answer.code
         logger.warning("charger.not_accepted", charger=identity, backend=backend, answer=str(told))
@@ -215,7 +228,7 @@ class Gateway:
     async def _announce_again(self, backend: str, identity: str, wait: float) -> None:
         if await self._over(wait):
             return
-        call = self._announcement(identity)
+        call = self._boot(identity)
         charger = self.roster.get(identity)
         if call is not None and charger is not None and charger.state is not State.GONE:
             self._announced(backend, identity, await self.core.legs[backend].ask(call))

@@ -14,7 +14,8 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from gateway.config import Config, ConfigError, found, load, secret
+from gateway.config import Config, ConfigError, secret
+from gateway.loading import found, load
 from gateway.traffic import render
 
 TIMEOUT = 60.0  # seconds for what asks no charger

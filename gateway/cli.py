@@ -12,7 +12,8 @@ import typer
 
 from gateway import letters
 from gateway.commands import call
-from gateway.config import Config, ConfigError, found, load
+from gateway.config import Config, ConfigError
+from gateway.loading import found, load
 from gateway.terms import rows
 from gateway.traffic import terminal
 from translations.errors import OcppError

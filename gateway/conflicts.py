@@ -5,19 +5,21 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from gateway.keys import LONGEST_TAG
 from gateway.rules.globs import chosen, covers, fits, meet, plain
+from gateway.rules.policies import canonical
 from gateway.rules.policies import examine as examine_policies
 from gateway.rules.rewrites import examine as examine_rewrites
 from gateway.rules.rewrites import path_of
 from translations.contracts import Type, contract
 from translations.deltas import known_actions
 from translations.messages import Side, Version, title_of
+from translations.schemas import against
 
 if TYPE_CHECKING:
     from gateway.complaints import Found
     from gateway.config import Backend, Config, Policy, Rewrite, Route
 
-TAG_MOST = 20  # characters: OCPP 1.6, 3.17 and 7.29
 # One of the backends is to have the say on these: a charger has one local list, one firmware, one set of keys. Charging
 # profiles and reservations have ids, and ids are mapped.
 OWNED = ("ChangeConfiguration", "SendLocalList", "UpdateFirmware")
@@ -72,8 +74,8 @@ def _prefixes(route: "Route", _: "Config") -> _Keys:
     for prefix, name in route.prefixes.items():
         if name not in _members(route):
             yield ("prefixes", prefix), f"expected a backend of the route ({', '.join(_members(route))}), got {name}"
-        if len(prefix) > TAG_MOST:
-            yield ("prefixes", prefix), f"expected at most {TAG_MOST} characters, no idTag is longer"
+        if len(prefix) > LONGEST_TAG:
+            yield ("prefixes", prefix), f"expected at most {LONGEST_TAG} characters, no idTag is longer"
     for prefix in _twice(map(str.casefold, route.prefixes)):
         yield ("prefixes",), f"expected prefixes that differ by more than case, got {prefix} again"
     if route.prefixes and route.authorize != "prefix":
@@ -213,7 +215,7 @@ def rewrites(config: "Config") -> "Found":
     for place, what in examine_rewrites(config.rewrites):
         yield ("rewrites", *place), what
     for i, row in enumerate(config.rewrites):
-        for key, what in (*_globs(row, names), *_nowhere(row), *_tags(row), *_undone(row)):
+        for key, what in (*_globs(row, names), *_nowhere(row), *_never(row), *_tags(row), *_undone(row)):
             yield ("rewrites", i, *key), what
         for j, other in enumerate(config.rewrites[:i]):
             if _together(other, row, names):
@@ -263,12 +265,25 @@ def _wrong(kind: Type | None, path: str) -> str:
     return ""
 
 
+def _never(row: "Rewrite") -> _Keys:
+    """What no message of an action that is named may say, or be without: all of them would be lost."""
+    response = row.message == "answer"
+    for action in filter(plain, row.actions):
+        for key, path, value in (*_values(row), *(("remove", path, None) for path in row.remove)):
+            names = [part for part in path_of(path) if isinstance(part, str)]
+            if len(names) == len(path_of(path)) and (wrong := against(action, response, names, value)):
+                yield (key, path) if key != "remove" else (key,), f"{title_of(action, response)} {path[:80]}: {wrong}"
+
+
+def _values(row: "Rewrite") -> list[tuple[str, str, object]]:
+    values = [("set", path, canonical(value)) for path, value in row.set.items()]
+    return values + [("map", path, canonical(value)) for path, words in row.map.items() for value in words.values()]
+
+
 def _tags(row: "Rewrite") -> _Keys:
-    values = [("set", path, value) for path, value in row.set.items()]
-    values += [("map", path, value) for path, words in row.map.items() for value in words.values()]
-    for key, path, value in values:
-        if path.rpartition(".")[2] in _TAGS and not (isinstance(value, str) and 0 < len(value) <= TAG_MOST):
-            yield (key, path), f"expected text of 1 to {TAG_MOST} characters for an idTag"
+    for key, path, value in _values(row):
+        if path.rpartition(".")[2] in _TAGS and not (isinstance(value, str) and 0 < len(value) <= LONGEST_TAG):
+            yield (key, path), f"expected text of 1 to {LONGEST_TAG} characters for an idTag"
 
 
 def _undone(row: "Rewrite") -> _Keys:

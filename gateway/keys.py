@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from translations.errors import WIRES
 from translations.manners import known_zone
 
+LONGEST_TAG = 20  # characters of an idTag; OCPP 1.6, 7: IdToken is a CiString20Type
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?")  # all that the environment has is text
@@ -156,4 +157,4 @@ IdentityForm = Annotated[str, BeforeValidator(_identity_form)]
 ValuePath = Annotated[str, BeforeValidator(_value_path)]
 ErrorCode = Annotated[str, BeforeValidator(_code)]
 Globs = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-IdTag = Annotated[str, Field(min_length=1, max_length=20)]  # OCPP 1.6, 3.17 and 7.29
+IdTag = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG)]

@@ -23,7 +23,7 @@ import structlog
 
 from gateway.exchange import Durable, Exchange, NotSent, Unanswered
 from gateway.state.connectors import Connectors
-from gateway.state.digest import RECEIPT, digest, heard
+from gateway.state.digest import clockless, dateless, digest, heard
 from gateway.state.ledger import Ledger
 from gateway.state.overdue import Due, Overdue
 from gateway.state.store import Connector, Kept, StateError
@@ -182,29 +182,31 @@ class Transactions:
         if durable is not None and durable.strict:
             return await self._stored(durable, kept, changed)
         rows = durable.rows if durable is not None else ()
-        if kept is None and not rows:
-            self._ledger.note(changed)
-        else:
-            await self._ledger.keep(*([kept] if kept else []), connectors=changed, rows=rows)
-        if durable is not None and durable.landed is not None:
-            durable.landed(True)
+        try:
+            if kept is None and not rows:
+                self._ledger.note(changed)
+            else:
+                await self._ledger.keep(*([kept] if kept else []), connectors=changed, rows=rows)
+        finally:  # it gets to disk also where whoever waits for that goes away
+            if durable is not None and durable.landed is not None:
+                durable.landed(True)
         return answer
 
     async def _stored(self, answer: Durable, kept: Kept | None, changed: Sequence[Connector]) -> Answer:
         """The answer, if what it stands for is on disk; else the charger is to keep what it said."""
         try:
             await self._ledger.accept(answer.rows, *([kept] if kept else []), connectors=changed, landed=answer.landed)
-        except StateError as error:
+        except StateError:  # the ledger tells the log why; the charger is told nothing of our files
             if kept is not None:
                 self._answers.pop(kept.key, None)
-            return NotSent("InternalError", f"cannot be stored: {error}", {}, answer.id, answer.action)
+            return NotSent("InternalError", "the gateway cannot store it at the moment", {}, answer.id, answer.action)
         return answer
 
     async def _known(self, key: bytes, call: Call) -> Payload | None:
         """What was answered. But without a clock all starts look alike: who has heard of the first does not repeat it."""
         kept = await self._find(key, call)
         known = None if kept is None else self._read(kept)
-        if kept is None or known is None or call.action != START or not _clockless(call):
+        if kept is None or known is None or call.action != START or not clockless(call):
             return known
         transaction = _transaction(known)
         mark = None if transaction is None else await self._find(heard(call.identity, transaction), call)
@@ -287,21 +289,11 @@ class Transactions:
 
 def _reading(call: Call) -> bool:
     """Whether it is a reading that can be known again: what a charger without a clock says again may be another one."""
-    return call.action == METER and "transactionId" in call.payload and not _dateless(call) and not _undated(call.payload)
+    return call.action == METER and "transactionId" in call.payload and not dateless(call) and not _undated(call.payload)
 
 
 def _undated(payload: Payload) -> bool:
     return any(str(each.get("timestamp")) < "2009" for each in payload.get("meterValue", ()) if isinstance(each, dict))
-
-
-def _clockless(call: Call) -> bool:
-    """Whether the charger does not know the time: its date is none, or from before there was OCPP."""
-    return str(call.payload.get("timestamp")) < "2009" or _dateless(call)
-
-
-def _dateless(call: Call) -> bool:
-    """Whether a date was missing, and the time of receipt stands for it."""
-    return any(remark.rule == RECEIPT for remark in call.remarks)
 
 
 async def _landed(task: asyncio.Task[Answer], call: Call) -> Answer:

@@ -1,4 +1,4 @@
-"""gateway.config: what is taken, what is complained about and where, what the environment says, and what holds for whom."""
+"""gateway.config, gateway.loading: what is taken, what is complained about and where, what the environment says, and for whom."""
 
 import importlib.resources
 import json
@@ -10,7 +10,8 @@ import pytest
 import trustme
 from pydantic import BaseModel, ValidationError
 
-from gateway.config import Charger, Config, ConfigError, Embedded, MeterDefaults, Ocppj, Route, Server, load, secret
+from gateway.config import Charger, Config, ConfigError, Embedded, MeterDefaults, Ocppj, Route, Server, secret
+from gateway.loading import load
 
 SIZE = 'expected a size like "64KiB" or "1MiB"'
 DURATION = 'expected a duration like "30s", "15m" or "1h30m"'

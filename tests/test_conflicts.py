@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, load
+from gateway.config import ConfigError
+from gateway.loading import load
 from gateway.rules.globs import covers, fits, meet
 
 NAMES = ("a", "b", "c")
@@ -212,6 +213,21 @@ REWRITES = [
         three() + rewrite('copies = { "a[*].b" = "a" }'),
         "rewrites[0].copies",
         "expected as many [*] in a as in a[*].b",
+    ),
+    (
+        three() + rewrite('actions = ["StartTransaction"]\nset = { meterStart = "much" }'),
+        "rewrites[0].set.meterStart",
+        "StartTransaction.req meterStart: expected integer, got text",
+    ),
+    (
+        three() + rewrite('actions = ["Authorize"]\nmessage = "answer"\nmap = { "idTagInfo.status" = { "Blocked" = "No" } }'),
+        "rewrites[0].map.idTagInfo.status",
+        "Authorize.conf idTagInfo.status: expected Accepted or Blocked or Expired or Invalid or ConcurrentTx, got another text",
+    ),
+    (
+        three() + rewrite('actions = ["BootNotification"]\nremove = ["chargePointModel"]'),
+        "rewrites[0].remove",
+        "BootNotification.req chargePointModel: expected it, found none",
     ),
     (three() + rewrite(f'set = {{ "idTag" = "{"X" * 21}" }}'), "rewrites[0].set.idTag", TAG),
     (three() + rewrite('set = { "idTagInfo.parentIdTag" = 5 }'), "rewrites[0].set.idTagInfo.parentIdTag", TAG),

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from gateway import cli
-from gateway.config import Charger, Config, Embedded, Ocppj, Policy, Quirk, Rewrite, Route, load
+from gateway.config import Charger, Config, Embedded, Ocppj, Policy, Quirk, Rewrite, Route
+from gateway.loading import load
 from translations import deltas
 from translations.errors import FAULTS, STATUSES, WIRES
 from translations.messages import Side, Version

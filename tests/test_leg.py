@@ -106,12 +106,22 @@ async def test_for_one_that_hears_answers_alone_no_call_is_stored(make: Make, st
 @pytest.mark.parametrize("error", [False, True])
 async def test_an_answer_is_heard_as_the_frame_that_it_was(make: Make, error: bool) -> None:
     async with make(listen=("z",), peers={"z": {"hear": "answers"}}) as house:
-        house.at["a"].says["Heartbeat"] = Error("InternalError", "no") if error else Result({"currentTime": "now"})
+        house.at["a"].says["Heartbeat"] = Error("InternalError", "TAG1 is unknown") if error else Result({"currentTime": "now"})
         await house.say("Heartbeat", {}, "c-1")
         told = house.at["z"].heard[0]
         assert (told.payload["vendorId"], told.payload["messageId"]) == ("ocpp-gateway", "Heartbeat.conf")
-        frame = [4, "c-1", "InternalError", "no", {}] if error else [3, "c-1", {"currentTime": "now"}]
+        frame = [4, "c-1", "InternalError", "", {}] if error else [3, "c-1", {"currentTime": "now"}]
         assert (json.loads(told.payload["data"]), told.id) == (frame, "c-1~")
+
+
+async def test_what_is_changed_in_an_answer_for_a_listener_is_remarked(make: Make) -> None:
+    row = Rewrite(name="when", backends=("z",), actions=("Heartbeat",), message="answer", set={"currentTime": "then"})
+    async with make(listen=("z",), rewrites=(row,), peers={"z": {"hear": "answers"}}) as house:
+        house.at["a"].says["Heartbeat"] = Result({"currentTime": "now"})
+        await house.say("Heartbeat", {}, "c-1")
+        told = house.at["z"].heard[0]
+        assert json.loads(told.payload["data"]) == [3, "c-1", {"currentTime": "then"}]
+        assert [remark.rule for remark in told.remarks] == ["rewrites.when"]
 
 
 async def test_an_answer_that_json_cannot_say_reaches_the_charger_all_the_same(make: Make) -> None:
@@ -330,3 +340,18 @@ async def test_who_boots_beyond_the_rate_is_told_to_come_again_each_later(make: 
         assert len(house.at["a"].heard) == 1
         assert [status for status, _ in told] == ["Accepted"] + ["Rejected"] * 3
         assert rules(said[1]) == ["boot.spread"] and told[1][1] < told[2][1] < told[3][1]
+
+
+async def test_chargers_that_come_before_their_time_are_not_put_off_for_days(make: Make) -> None:
+    async with make(peers={"a": {"boot_rate": 0.01}}) as house:
+        answers = [await house.say("BootNotification", dict(BOOT)) for _ in range(50)]
+        assert isinstance(answers[-1], Result) and answers[-1].payload["interval"] == 3601
+
+
+async def test_a_session_that_a_transaction_was_introduced_over_ends_with_the_charger(make: Make) -> None:
+    async with make(answer=("a", "b")) as house:
+        said = number(await house.say("StartTransaction", start()))
+        house.leave()
+        house.down("b")
+        answer = await house.core.legs["b"].ask(Call("MeterValues", meter(said), "m-1", CP))
+        assert (refused(answer), house.at["b"].sessions) == (True, set())

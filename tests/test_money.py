@@ -452,3 +452,34 @@ async def test_all_candidates_together_have_the_time_of_one_call(make: Make) -> 
         await house.say("MeterValues", meter(said))
         first, second = house.at["b"].within  # the start comes first
         assert first is not None and second is not None and second < first < house.config.server.answer_timeout
+
+
+async def test_what_a_listener_has_no_room_for_is_counted(make: Make) -> None:
+    async with make(listen=("z",), stores=("z",), replay=Replay(rate=1e6, most=1)) as house:
+        house.down("z")
+        said = number(await house.say("StartTransaction", start()))
+        await house.say("StopTransaction", stop(said))
+        assert house.core.outbox.tally.dropped == {("z", "full"): 1}
+
+
+async def test_an_id_tag_info_that_no_backend_gave_is_remarked(make: Make) -> None:
+    async with make(stores=("a",)) as house:
+        house.down("a")
+        assert rules(await house.say("StartTransaction", start())) == ["outbox.stored", "authorize.away"]
+
+
+async def test_what_was_refused_as_often_as_it_may_be_is_a_dead_letter_at_once(make: Make) -> None:
+    async with make(stores=("a",), route={"away_authorize": "all"}, replay=Replay(rate=1e6, attempts=1)) as house:
+        house.at["a"].says["StartTransaction"] = ERROR
+        assert not refused(await house.say("StartTransaction", start()))
+        (dead,) = await house.core.outbox.dead()
+        assert (house.at["a"].told(), dead.action) == ([("StartTransaction",)], "StartTransaction")
+        assert dead.dead.startswith("refused once, with ")
+
+
+async def test_what_a_rewrite_makes_invalid_is_a_dead_letter_at_once(make: Make) -> None:
+    row = Rewrite(name="odd", actions=("StartTransaction",), message="answer", set={"transactionId": "none"})
+    async with make(stores=("a",), rewrites=(row,), route={"away_authorize": "all"}) as house:
+        assert not refused(await house.say("StartTransaction", start()))
+        (dead,) = await house.core.outbox.dead()
+        assert (house.at["a"].told(), "rewritten answer" in dead.dead) == ([("StartTransaction",)], True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.config import Policy
 from gateway.rules import policies as made
 from gateway.rules.globs import fits
-from gateway.rules.policies import Fitting, Policies, carried_out, examine
+from gateway.rules.policies import RULED, Fitting, Policies, carried_out, examine
 from translations.messages import Call, Error, Result
 
 NOW = "2026-02-01T00:00:00Z"
@@ -87,15 +87,15 @@ CALL = Call("StartTransaction", {"connectorId": 1}, "m-1", "CP-1")
     ("row", "answer"),
     [
         (Policy(do="drop"), None),
-        (Policy(do="answer"), Result({}, "m-1", "StartTransaction")),
-        (Policy(do="answer", payload={"limit": 0.1}), Result({"limit": Decimal("0.1")}, "m-1", "StartTransaction")),
+        (Policy(do="answer"), Result({}, "m-1", "StartTransaction", (RULED,))),
+        (Policy(do="answer", payload={"limit": 0.1}), Result({"limit": Decimal("0.1")}, "m-1", "StartTransaction", (RULED,))),
         (
             Policy(do="error"),
-            Error("NotSupported", "StartTransaction is refused by configuration", {}, "m-1", "StartTransaction"),
+            Error("NotSupported", "StartTransaction is refused by configuration", {}, "m-1", "StartTransaction", (RULED,)),
         ),
         (
             Policy(do="error", code="SecurityError", text="not here"),
-            Error("SecurityError", "not here", {}, "m-1", "StartTransaction"),
+            Error("SecurityError", "not here", {}, "m-1", "StartTransaction", (RULED,)),
         ),
     ],
 )
@@ -148,4 +148,4 @@ def test_nothing_is_wrong_with_rows_that_can_be_carried_out() -> None:
 def test_the_time_is_that_of_the_answer() -> None:
     row = Policy(actions=("Heartbeat",), do="answer", payload={"currentTime": "{now}"})
     assert list(examine((row,))) == []
-    assert carried_out(row, CALL, NOW) == Result({"currentTime": NOW}, CALL.id, CALL.action)
+    assert carried_out(row, CALL, NOW) == Result({"currentTime": NOW}, CALL.id, CALL.action, (RULED,))

@@ -19,6 +19,7 @@ from translations.messages import Answer, Call, Error, Payload, Result, Side, Ve
 
 BY_HAND = "a person"
 BOOTED: Mapping[str, Any] = MappingProxyType({"status": "Accepted", "interval": 300, "currentTime": "2024-05-01T12:00:00Z"})
+CHARGING: Mapping[str, Any] = MappingProxyType({"connectorId": 1, "errorCode": "NoError", "status": "Charging"})
 BOOT_PAYLOAD: Mapping[str, Any] = MappingProxyType({"chargePointVendor": "Volt", "chargePointModel": "A1"})
 
 
@@ -495,3 +496,66 @@ async def test_listeners_hear_nothing_of_repetitions(make: Make) -> None:
             answer = await house.say("StartTransaction", start())
             assert isinstance(answer, Result) and answer.payload["idTagInfo"] == ACCEPTED
         assert sorted(house.at["z"].told()) == [("DataTransfer",), ("StartTransaction",)]
+
+
+# --- chargers that go away while they are answered
+
+
+def _gone(_: Call) -> Answer:
+    raise asyncio.CancelledError
+
+
+async def test_a_listener_hears_what_a_charger_said_that_did_not_wait_for_the_answer(make: Make) -> None:
+    async with make(listen=("z",), stores=("z",)) as house:
+        house.down("z")
+        house.at["a"].says["StatusNotification"] = _gone
+        with pytest.raises(asyncio.CancelledError):
+            await house.core.exchange(Call("StatusNotification", dict(CHARGING), "c-1", CP))
+        await house.up("z")
+        assert house.at["z"].told("status") == [("StatusNotification", "Charging")]
+
+
+async def test_a_listener_hears_what_a_charger_said_that_did_not_wait_for_the_disk(make: Make) -> None:
+    async with make(listen=("z",), stores=("z",)) as house:
+        house.down("z")
+        said = asyncio.create_task(house.core.exchange(Call("StatusNotification", dict(CHARGING), "c-1", CP)))
+        await asyncio.sleep(0)
+        said.cancel()
+        await asyncio.wait({said})
+        assert said.cancelled()
+        await house.up("z")
+        assert house.at["z"].told("status") == [("StatusNotification", "Charging")]
+
+
+async def test_globs_of_commands_compare_without_case(make: Make) -> None:
+    async with make(peers={"a": {"commands": ("remotestart*",)}}) as house:
+        assert isinstance(await house.command("a", "RemoteStartTransaction", idTag="TAG1"), Result)
+        assert isinstance(await house.command("a", "Reset", type="Soft"), Error)
+
+
+async def test_of_all_that_are_told_of_a_charger_one_answers_it(make: Make) -> None:
+    async with make(answer=("a", "b"), listen=("z",)) as house:
+        charger = house.roster.get(CP)
+        assert charger is not None
+        assert [name for name in house.at if house.core.router.answers(charger, name)] == ["a"]
+
+
+async def test_an_older_boot_is_not_told_after_a_newer_one(tmp_path: Path) -> None:
+    route = {"away_answers": ("BootNotification",), "away_authorize": "all"}
+    async with House(tmp_path / "state.db", stores=("a",), route=route) as house:
+        house.down("a")
+        await house.say("BootNotification", {"chargePointVendor": "V", "chargePointModel": "old"})
+        house.at["a"].is_up = True  # and the charger is quicker than the lane
+        await house.say("BootNotification", {"chargePointVendor": "V", "chargePointModel": "new"})
+        await house.up("a")
+        assert house.at["a"].told("chargePointModel") == [("BootNotification", "new")]
+        assert house.letters() == []
+
+
+async def test_a_status_for_a_listener_that_stores_is_on_disk_before_the_charger_hears_yes(tmp_path: Path) -> None:
+    async with House(tmp_path / "state.db", listen=("z",), stores=("z",)) as house:
+        status = {"connectorId": 1, "status": "Available", "errorCode": "NoError"}
+        await house.core.exchange(Call("StatusNotification", status, "c-1", CP))
+        assert house.letters() == [("z", "StatusNotification", None)]
+        await house.quiet()
+        assert house.at["z"].told("status") == [("StatusNotification", "Available")]

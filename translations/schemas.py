@@ -1,7 +1,7 @@
 """Judges canonical messages by the published JSON schemas, which come with the package `ocpp`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +61,26 @@ def invalid(action: str, response: bool, payload: Mapping[str, Any]) -> list[lis
     """The path of each fault."""
     validator = validators().get((action, response))
     return [error.instance_path for error in validator.iter_errors(payload)] if validator else []
+
+
+def against(action: str, response: bool, path: Sequence[str], value: object = None) -> str:
+    """What the schema has against a value in a field, whatever else the message says; with None, against its absence. Empty:
+    nothing.
+    """
+    validator = validators().get((action, response))
+    payload: dict[str, Any] = {}
+    here = payload
+    for name in path[:-1]:
+        here = here.setdefault(name, {})
+    if value is not None:
+        here[path[-1]] = value
+    for error in validator.iter_errors(payload) if validator else ():
+        kind, at = error.kind, [*error.instance_path]
+        if value is None and kind.name == "required" and [*at, kind.property] == [*path]:
+            return "expected it, found none"
+        if value is not None and at[: len(path)] == [*path] and getattr(kind, "value", "") != "uri":
+            return _MISSING.get(kind.name, _wrong)(kind, error.instance)[1]
+    return ""
 
 
 def judge(action: str, response: bool, payload: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,7 +20,7 @@ import structlog
 from gateway.backends import Backend
 from gateway.config import Peer
 from gateway.exchange import NotSent, Silence, Standing, Unanswered
-from gateway.outbox.delivery import Delivered, Undeliverable
+from gateway.outbox.fates import Delivered, Undeliverable
 from gateway.outbox.outbox import Outbox
 from gateway.pace import Pace
 from gateway.routing.numbers import Missing, Numbers, Strange
@@ -30,15 +31,17 @@ from gateway.rules.rewrites import Rewrites, judge
 from gateway.state.ledger import Ledger
 from gateway.state.letters import Letter, Rank
 from gateway.state.numbers import Transaction
+from gateway.state.overdue import PATIENCE
 from gateway.state.store import Row
-from translations.messages import Answer, Call, Error, Kind, Remark, Result
+from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result
 
 START, STOP, METER, STATUS, BOOT = "StartTransaction", "StopTransaction", "MeterValues", "StatusNotification", "BootNotification"
 VENDOR = "ocpp-gateway"  # of the DataTransfer that tells a listener what a charger was answered
 BEGAN_BEFORE = "numbers.unknown"
-PATIENCE = 3.0  # times its deadline, before a backend that gave no answer is told the same again
 MOST_DOUBTFUL = 1_000
+LONGEST_SPREAD = 3_600.0  # seconds; chargers that come before their time must not put off the others for days
 SPREAD = Remark(Kind.ASSUMED, "", "too many chargers boot: answered here, with an interval that spreads them", "boot.spread")
+_RANKS = MappingProxyType({STATUS: Rank.STATUS, BOOT: Rank.BOOT})
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -131,60 +134,74 @@ class Leg:
             )
         if self._boots is not None and call.action == BOOT and (later := self._boot_later(call)):
             return later
+        try:
+            return await self._asked(call, within)
+        finally:
+            if not self._wanted(call.identity):
+                self._backend.leave(call.identity)  # it has gone meanwhile
+
+    async def _asked(self, call: Call, within: float | None) -> Answer:
         clock = asyncio.get_running_loop().time
         over = None if within is None else clock() + within
         said = await self._outward(call, over)
         if not isinstance(said, Call):
             return said
-        answer = await self._backend.exchange(said, None if over is None else over - clock())
-        if not self._wanted(call.identity):
-            self._backend.leave(call.identity)  # it has gone meanwhile
-        return self.inward(call, answer)
+        return self.inward(call, await self._backend.exchange(said, None if over is None else over - clock()))
 
     def hear(self, call: Call) -> None:
         """Let a listener hear a call that is not stored for it. Never blocks."""
-        if self.hears == "answers" or self.rules(call) or not self._wanted(call.identity):
+        if self.hears == "answers" or not self._wanted(call.identity):
             return
-        said = self._reworded(_bare(call))
-        if isinstance(said, Call):
+        if (said := self.worded(call)) is not None:
             self._backend.offer(said)
+
+    def worded(self, call: Call) -> Call | None:
+        """A call without numbers in it, as the backend is to hear it; None where it is not to."""
+        said = None if self.rules(call) else self._reworded(bare(call))
+        return said if isinstance(said, Call) else None
 
     def hear_answer(self, call: Call, answer: Answer) -> None:
         """Tell a listener that wants it what a charger was answered: by DataTransfer, which is all that OCPP has for that."""
         if self.hears == "calls" or self.rules(call) or not self._wanted(call.identity):
             return
         if isinstance(answer, Result):
-            rule = self._rewrites.find(self.name, call.identity, "up", "answer", call.action)
-            heard = self._names.heard(call.action, answer)
-            assert isinstance(heard, Result)
-            told: Any = [3, call.id, rule.apply(heard.payload)[0] if rule else heard.payload]
+            payload, remarks = self._heard(call, answer)
+            told: Any = [3, call.id, payload]
         else:
-            told = [4, call.id, answer.code, answer.text, {}]
+            told, remarks = [4, call.id, answer.code, "", {}], ()  # its text may name an idTag as another backend knows it
         try:
             frame = _ENCODER.encode(told).decode()
         except (ValueError, ArithmeticError, RecursionError):  # half a surrogate pair: JSON cannot say it
             logger.warning("listener.unheard", backend=self.name, charger=call.identity, action=call.action)
             return
         data = {"vendorId": VENDOR, "messageId": f"{call.action}.conf", "data": frame}
-        self._backend.offer(Call("DataTransfer", data, f"{call.id}~", call.identity))
+        self._backend.offer(Call("DataTransfer", data, f"{call.id}~", call.identity, remarks=remarks))
+
+    def _heard(self, call: Call, answer: Result) -> tuple[Payload, tuple[Remark, ...]]:
+        """What the charger was answered, in the backend's words, and what was done for that."""
+        heard = self._names.heard(call.action, Result(answer.payload, answer.id, answer.action))
+        assert isinstance(heard, Result)
+        rule = self._rewrites.find(self.name, call.identity, "up", "answer", call.action)
+        payload, remarks = (heard.payload, ()) if rule is None else rule.apply(heard.payload)
+        return payload, (*heard.remarks, *remarks)
 
     def _boot_later(self, call: Call) -> Result | None:
         """OCPP 1.6, 4.2: who is Rejected comes again after the interval; with one each that spreads them."""
         assert self._boots is not None
         if self._boots.take("", (now := asyncio.get_running_loop().time())):
             return None
-        wait = self._boots.wait("spread", now)
+        wait = min(self._boots.wait("spread", now, LONGEST_SPREAD), LONGEST_SPREAD)
         payload = {"status": "Rejected", "currentTime": stamp(self._clock()), "interval": int(wait) + 1}
         return Result(payload, call.id, call.action, (SPREAD,))
 
     async def _outward(self, call: Call, over: float | None) -> Call | Answer:
         """The call in the backend's words; or the answer, where it is not to be said. `over` is by when there has to be one."""
-        found = await self._numbers.up(_bare(call), self.name)
+        found = await self._numbers.up(bare(call), self.name)
         if isinstance(found, Missing) and found.transaction.start is not None:
             failed = await self._introduced(found.transaction, call, over)
             if failed is not None:
                 return replace(failed, id=call.id, action=call.action)
-            found = await self._numbers.up(_bare(call), self.name)
+            found = await self._numbers.up(bare(call), self.name)
         if isinstance(found, Missing | Strange):
             return self._unknown(call)
         return self._reworded(found)
@@ -256,12 +273,8 @@ class Leg:
         if not isinstance(answer, Result):
             return answer
         rule = self._rewrites.find(self.name, call.identity, "up", "answer", call.action)
-        if rule is not None:
-            payload, remarks = rule.apply(answer.payload)
-            if remarks and (complaint := judge(payload, call.action, True)):
-                return Error("InternalError", f"a rewritten answer is not valid: {complaint}", {}, answer.id, answer.action)
-            answer = replace(answer, payload=payload, remarks=(*answer.remarks, *remarks))
-        return self._names.answered(call.action, answer)
+        said = answer if rule is None else _reanswered(answer, call.action, *rule.apply(answer.payload))
+        return self._names.answered(call.action, said)
 
     # --- what was stored
 
@@ -332,15 +345,12 @@ class Leg:
         rule = self._rewrites.find(self.name, call.identity, "down", "answer", call.action)
         if rule is None or not isinstance(answer, Result):
             return answer
-        payload, remarks = rule.apply(answer.payload)
-        if remarks and (complaint := judge(payload, call.action, True)):
-            return Error("InternalError", f"a rewritten answer is not valid: {complaint}", {}, answer.id, answer.action)
-        return replace(answer, payload=payload, remarks=(*answer.remarks, *remarks))
+        return _reanswered(answer, call.action, *rule.apply(answer.payload))
 
 
-def _bare(call: Call) -> Call:
+def bare(call: Call) -> Call:
     """Without the remarks of the leg where it came in, which are told there."""
-    return replace(call, remarks=()) if call.remarks else call
+    return Call(call.action, call.payload, call.id, call.identity, call.side) if call.remarks else call
 
 
 def _rewritten(call: Call, payload: Any, remarks: Sequence[Remark]) -> Call | Error:
@@ -353,6 +363,15 @@ def _rewritten(call: Call, payload: Any, remarks: Sequence[Remark]) -> Call | Er
     return replace(call, payload=payload, remarks=(*call.remarks, *remarks))
 
 
+def _reanswered(answer: Result, action: str, payload: Any, remarks: Sequence[Remark]) -> Answer:
+    """The answer as the rewrites have it, if it is still one."""
+    if not remarks:
+        return answer
+    if complaint := judge(payload, action, True):  # to tell the backend again would only make it do the same twice
+        return Undeliverable("InternalError", f"a rewritten answer is not valid: {complaint}", {}, answer.id, answer.action)
+    return replace(answer, payload=payload, remarks=(*answer.remarks, *remarks))
+
+
 def stamp(at: float) -> str:
     """Unix seconds as OCPP writes them."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -362,4 +381,4 @@ def rank(call: Call) -> Rank | None:
     """As what a call is stored; None: it is not."""
     if call.action in (START, STOP) or (call.action == METER and "transactionId" in call.payload):
         return Rank.MONEY
-    return {STATUS: Rank.STATUS, BOOT: Rank.BOOT}.get(call.action)
+    return _RANKS.get(call.action)

@@ -14,16 +14,18 @@ from typing import Any
 
 import structlog
 
-from gateway.config import Route
+from gateway.config import Replay, Route
 from gateway.exchange import Broken, NotSent, Unanswered
+from gateway.outbox.fates import Undeliverable
 from gateway.outbox.outbox import Full, Outbox
-from gateway.routing.authorization import Authorization
-from gateway.routing.leg import BOOT, PATIENCE, START, STOP, Leg
+from gateway.routing.authorization import AWAY, Authorization
+from gateway.routing.leg import BOOT, START, STOP, Leg
 from gateway.routing.numbers import MAPPED
 from gateway.routing.running import Running
 from gateway.routing.storing import STORED, Storing
 from gateway.state.letters import Letter, Rank
 from gateway.state.numbers import Transaction
+from gateway.state.overdue import PATIENCE
 from translations.errors import OcppError, PropertyConstraintViolation
 from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result
 
@@ -43,12 +45,12 @@ class Money:
         authorization: Authorization,
         order: Callable[[str, Route], tuple[str, ...]],
         boot: Callable[[str], Payload | None],
-        retry_interval: float,
+        replay: Replay,
         clock: Callable[[], float],
     ) -> None:
         self._legs, self._running, self._outbox = legs, running, outbox
         self._authorization, self._order, self._boot = authorization, order, boot
-        self._retry, self._clock = retry_interval, clock
+        self._replay, self._clock = replay, clock
         self._unanswered: OrderedDict[str, Call] = OrderedDict()  # of which listeners hear once there is a late answer
 
     async def up(self, route: Route, call: Call, over: float) -> Answer:
@@ -183,7 +185,7 @@ class Money:
         if call.action == STOP and known is not None:
             storing.rows.append(self._running.over(known))
         logger.info("transaction.stored", backend=leg.name, charger=call.identity, action=call.action, reason=error.code)
-        return storing.answer(Result(told, call.id, call.action, (STORED,)))
+        return storing.answer(Result(told, call.id, call.action, (STORED,) if begun is None else (STORED, AWAY)))
 
     def _undone(self, begun: Transaction, letter: Letter) -> None:
         if letter.over:  # else it stands for an earlier attempt, which may be on disk
@@ -202,7 +204,11 @@ class Money:
             return {"due": now + PATIENCE * error.waited, "sent": error.id}
         if isinstance(error, NotSent | Broken):
             return {}
-        return {"attempts": 1, "due": now + self._retry}
+        if isinstance(error, Undeliverable):
+            return {"hopeless": error.text or "it cannot be delivered"}
+        if self._replay.attempts <= 1:
+            return {"hopeless": f"refused once, with {error.code}: {error.text}"[:255]}
+        return {"attempts": 1, "due": now + self._replay.retry_interval}
 
     def _told(self, route: Route, call: Call, begun: Transaction | None) -> Payload:
         if begun is None:
@@ -231,7 +237,7 @@ class Money:
             self._boot_first(listener, call.identity, storing)
             storing.post(listener, call, Rank.MONEY, number=number)
         except OcppError as refusal:
-            logger.warning("listener.full", backend=listener.name, charger=call.identity, reason=refusal.text)
+            storing.lost(listener, call, refusal)
 
 
 def willing(legs: Mapping[str, Leg], route: Route, order: Sequence[str], call: Call) -> list[Leg]:

@@ -1,6 +1,6 @@
 """The routing core: charger -> route -> one backend answers, the others listen; and back down. Knows neither wire.
 
-Transaction messages are `upward.money`'s business; here are all others, and who is asked at all.
+Transaction messages are `money`'s business; here are all others, and who is asked at all.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 
 import structlog
@@ -18,11 +17,12 @@ from gateway.exchange import Broken, Durable, Ids, NotSent, Unanswered
 from gateway.outbox.outbox import Full, Outbox
 from gateway.roster import Charger, Effect, Registration, Roster
 from gateway.routing.authorization import AWAY, Authorization
-from gateway.routing.leg import BOOT, STATUS, Leg, rank, stamp
+from gateway.routing.leg import BOOT, STATUS, Leg, bare, rank, stamp
 from gateway.routing.money import Money, willing
 from gateway.routing.running import Running
 from gateway.routing.seats import Seats
 from gateway.routing.storing import STORED, Storing
+from gateway.rules.globs import fits
 from gateway.state.letters import Rank
 from translations.errors import OcppError
 from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result, Side
@@ -56,9 +56,7 @@ class Router:
         self._commands = {each.name: each.commands for each in config.backends}
         self._route = lru_cache(maxsize=65_536)(config.route)
         self.seats = Seats(on_move=self._moved)
-        self._money = Money(
-            self._legs, running, outbox, authorization, self.order, self._boot, config.replay.retry_interval, clock
-        )
+        self._money = Money(self._legs, running, outbox, authorization, self.order, self._boot, config.replay, clock)
         roster.watch(self._presence)
 
     def connect(self, legs: Mapping[str, Leg]) -> None:
@@ -119,19 +117,26 @@ class Router:
         if call.action == STATUS and call.payload.get("status") == "Available":
             self._running.freed(call.identity, call.payload.get("connectorId"))
         storing = self._listened(route, call) if route.listen else None
-        answer = await self._answered(route, call, over)
-        if call.action == BOOT and isinstance(answer, Result):
-            self.registered(charger, answer)
-        if storing is None:
+        answer: Answer | None = None
+        try:
+            answer = await self._answered(route, call, over)
+        finally:
+            if storing is not None and not isinstance(answer, Result):  # or whoever made the call has gone meanwhile
+                storing.anyway(self._running.note)
+        if not isinstance(answer, Result):
             return answer
-        if isinstance(answer, Result):
-            return storing.answer(answer)
-        storing.anyway(self._running.note)
-        return answer
+        if call.action == BOOT:
+            self.registered(charger, answer)
+        return answer if storing is None else storing.answer(answer)
 
     def _boot(self, identity: str) -> Payload | None:
         charger = self._roster.get(identity)
         return charger.boot if charger is not None else None
+
+    def answers(self, charger: Charger, backend: str) -> bool:
+        """Whether it is the backend that answers the charger now."""
+        route = self._route(charger.identity, charger.tenant)
+        return route is not None and self.seats.seat(charger.identity, route) == backend
 
     def registered(self, charger: Charger, answer: Result) -> None:
         """Keep what a backend answered to a BootNotification: it governs what may pass."""
@@ -140,22 +145,18 @@ class Router:
     def _listened(self, route: Route, call: Call) -> Storing | None:
         """Let the listeners hear; what is to be written for those that are away and want it stored."""
         storing: Storing | None = None
+        kind, call = rank(call), bare(call)  # once for all of them
         for name in route.listen:
             leg = self._legs[name]
-            kind = rank(call) if leg.hears != "answers" else None
-            if kind is None or not self._behind(leg, call, kind, up=leg.up(call.identity)):
+            if kind is None or not leg.stores or leg.hears == "answers":
                 leg.hear(call)
                 continue
             storing = storing or Storing(self._outbox)
             try:
                 storing.post(leg, call, kind)
             except OcppError as refusal:
-                logger.warning("listener.full", backend=name, charger=call.identity, reason=refusal.text)
+                storing.lost(leg, call, refusal)
         return storing
-
-    def _behind(self, leg: Leg, call: Call, kind: Rank, up: bool) -> bool:
-        """Whether a status or a boot is to wait with what is stored for a backend."""
-        return leg.stores and (not up or self._outbox.waits(leg.name, call.identity, kind))
 
     async def _answered(self, route: Route, call: Call, over: float) -> Answer:
         """The answer of the first backend that hears the call; without one, what the gateway may say itself."""
@@ -176,9 +177,11 @@ class Router:
         clock = asyncio.get_running_loop().time
         answer: Answer = NotSent("InternalError", "no backend could be asked", {}, call.id, call.action)
         for leg in willing(self._legs, route, self.order(call.identity, route), call):
-            if call.action == STATUS and self._behind(leg, call, Rank.STATUS, up=True):
-                return self._stored(leg, call, Rank.STATUS, {})
+            if call.action == STATUS and leg.stores and self._outbox.waits(leg.name, call.identity, Rank.STATUS):
+                return self._stored(leg, call, Rank.STATUS, {})  # an older one must not be heard after it
             answer = await leg.ask(call, over - clock())
+            if call.action == BOOT and isinstance(answer, Result):
+                self._outbox.outdated(leg.name, call.identity, Rank.BOOT)
             if not isinstance(answer, NotSent) or clock() >= over:
                 return answer
         return answer
@@ -254,7 +257,7 @@ class Router:
             return "a backend that has no route to this charger may not call it"
         if globs is None:
             return "" if backend in route.answer else "a backend that only listens may not call chargers"
-        return "" if any(fnmatchcase(action, glob) for glob in globs) else f"backend {backend} may not send {action}"
+        return "" if any(fits(glob, action) for glob in globs) else f"backend {backend} may not send {action}"
 
     # --- presence
 

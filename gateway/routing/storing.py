@@ -1,16 +1,21 @@
 """What one answer to a charger has to leave on disk before it is heard: letters for backends, and other rows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from typing import Any
+
+import structlog
 
 from gateway.exchange import Durable
-from gateway.outbox.outbox import Outbox
+from gateway.outbox.outbox import Full, Outbox
 from gateway.routing.leg import Leg
 from gateway.state.letters import Letter, Rank
 from gateway.state.store import Row
+from translations.errors import OcppError
 from translations.messages import Call, Kind, Remark, Result
 
 STORED = Remark(Kind.ASSUMED, "", "the backend is away: answered by the gateway, the backend hears it later", "outbox.stored")
+
+logger = structlog.get_logger(__name__)
 
 
 class Storing:
@@ -22,16 +27,17 @@ class Storing:
         self._then: list[Callable[[], None]] = []
         self.rows: list[Row] = []
 
-    def post(
-        self, leg: Leg, call: Call, kind: Rank, *, number: int | None = None, attempts: int = 0, due: float = 0.0, sent: str = ""
-    ) -> Letter:
+    def post(self, leg: Leg, call: Call, kind: Rank, *, number: int | None = None, **fate: Any) -> Letter:
         """Store a call for a backend; one that waits already is given again. Raises Full, or OcppError for what cannot be."""
-        letter, rows = self._outbox.post(
-            leg.name, replace(call, remarks=()), kind, number=number, durable=leg.stores, attempts=attempts, due=due, sent=sent
-        )
+        letter, rows = self._outbox.post(leg.name, call, kind, number=number, durable=leg.stores, **fate)
         self._letters.append(letter)
         self.rows += rows
         return letter
+
+    def lost(self, leg: Leg, call: Call, refusal: OcppError) -> None:
+        """A listener will not hear a call that could not be posted."""
+        self._outbox.tally.dropped[leg.name, "full" if isinstance(refusal, Full) else "unsayable"] += 1
+        logger.warning("listener.full", backend=leg.name, charger=call.identity, action=call.action, reason=refusal.text)
 
     def then(self, act: Callable[[], None]) -> None:
         """Have something done as soon as the answer may be heard."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from gateway.keys import LONGEST_TAG
 from gateway.known import LARGEST, MOST_COMPLAINTS, Stamp, stamp
 from gateway.rules.rewrites import path_of, walk
 from translations.messages import Answer, Call, Kind, Payload, Remark, Result
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.config import Peer
 
 RULE = "names.id-tag"
-LONGEST_TAG = 20  # characters; OCPP 1.6, 7.28: CiString20Type
 
 _ONE, _PARENT = "idTag", "idTagInfo.parentIdTag"
 # Where idTags stand, by action and whether it is the answer: in both directions, for no action goes in both.

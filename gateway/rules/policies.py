@@ -14,7 +14,7 @@ from gateway.rules.globs import fits
 from translations import schemas
 from translations.deltas import known_actions
 from translations.errors import OcppError
-from translations.messages import Answer, Call, Error, Payload, Result, Side
+from translations.messages import Answer, Call, Error, Kind, Payload, Remark, Result, Side
 
 if TYPE_CHECKING:
     from gateway.config import Policy
@@ -25,6 +25,7 @@ LONGEST_TEXT = 255  # characters; OCPP-J 1.6, 4.2.3
 
 Place = tuple[int | str, ...]
 """The path of a key below its section: number of the row, key."""
+RULED = Remark(Kind.ASSUMED, "", "answered by the configuration, not passed on", "policies.ruled")
 NOW = "{now}"  # in a payload: when it is sent
 _SOME_TIME = "2026-01-31T12:00:00Z"
 
@@ -112,10 +113,10 @@ def carried_out(policy: "Policy", call: Call, now: str) -> Answer | None:
     The payload is a new one each time, with `now`, a date as OCPP has it, wherever the row says {now}.
     """
     if policy.do == "answer":
-        return Result(_payload(policy, now), call.id, call.action)
+        return Result(_payload(policy, now), call.id, call.action, (RULED,))
     if policy.do == "error":
         text = policy.text or f"{call.action} is refused by configuration"
-        return Error(policy.code or "NotSupported", text, {}, call.id, call.action)
+        return Error(policy.code or "NotSupported", text, {}, call.id, call.action, (RULED,))
     return None
 
 

@@ -13,7 +13,8 @@ from typing import Annotated, BinaryIO, NoReturn
 import typer
 from rich.console import Console
 
-from gateway import config
+from gateway.config import ConfigError
+from gateway.loading import found, load
 from gateway.traffic import export, query, render
 from gateway.traffic.query import Filter
 from gateway.traffic.row import Row
@@ -193,8 +194,8 @@ def _reading(config_path: Path | None, db: Path | None) -> Iterator[sqlite3.Conn
 
 def _configured(path: Path | None) -> Path:
     try:
-        return config.load(config.found(path), secrets=False).traffic.path
-    except config.ConfigError as error:
+        return load(found(path), secrets=False).traffic.path
+    except ConfigError as error:
         _fail(*error.complaints)
 
 

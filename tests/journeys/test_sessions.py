@@ -11,9 +11,9 @@ from ocpp.exceptions import OCPPError
 from zeep.exceptions import Fault
 
 from gateway import app
-from gateway.config import Presence
+from gateway.config import Ocppj, Policy, Presence, Rewrite, Route
 from tests.conftest import ChargePoints, OpenGateway
-from tests.peers.csms import Csms
+from tests.peers.csms import Csms, running_csms
 from tests.peers.envelopes import envelope, post
 from tests.peers.json_charger import json_charger
 from tests.peers.soap_charger import soap_charger
@@ -21,6 +21,7 @@ from tests.peers.soap_charger import soap_charger
 BOOT = {"chargePointVendor": "Élan", "chargePointModel": "Duo", "firmwareVersion": "1.10"}
 BOOT_CALL = ("BootNotification", BOOT)
 RESET = {"type": "Soft"}
+ACCEPTED = {"status": "Accepted"}
 REMOTE_START = {"idTag": "A", "connectorId": 1}
 
 
@@ -244,3 +245,36 @@ async def test_a_trigger_that_the_charger_refuses_opens_nothing(port: int, csms:
         await charger.make(*BOOT_CALL)
         await csms.command("CP-1", "TriggerMessage", {"requestedMessage": "Heartbeat"})
         assert await fault(charger, "Heartbeat") == "SecurityError"
+
+
+async def test_an_announcement_is_in_the_backends_words(open_gateway: OpenGateway, csms: Csms) -> None:
+    row = Rewrite(name="model", actions=("BootNotification",), set={"chargePointModel": "other"})
+    await restarted(open_gateway, csms, backend={"announce": True}, rewrites=(row,))
+    await csms.heard.wait(since=1)
+    assert [payload["chargePointModel"] for _, payload in csms.told("CP-1")] == ["other", "other"]
+
+
+async def test_a_backend_that_is_not_to_hear_of_boots_hears_no_announcement(open_gateway: OpenGateway, csms: Csms) -> None:
+    row = Policy(actions=("BootNotification",), do="answer", payload={**ACCEPTED, "currentTime": "{now}", "interval": 300})
+    gateway = await open_gateway(backend={"announce": True}, policies=(row,))
+    async with soap_charger(gateway.ports[0], "1.6", "CP-1") as charger:
+        await charger.make(*BOOT_CALL)
+        await (await csms.charger("CP-1")).connection.close()
+        await csms.opened.wait(since=1)
+        await charger.make("Heartbeat", {})
+    assert csms.told("CP-1") == [("Heartbeat", {})]
+
+
+async def test_a_listener_that_is_told_of_a_charger_does_not_register_it(open_gateway: OpenGateway, csms: Csms) -> None:
+    csms.answers["BootNotification"]["status"] = "Rejected"
+    async with running_csms() as audit:
+        listener = Ocppj(kind="ocppj", name="audit", url=audit.url, announce=True, backoff_min=0.02, backoff_max=0.05)
+        gateway = await open_gateway(others=(listener,), routes=(Route(answer=("csms",), listen=("audit",)),))
+        async with soap_charger(gateway.ports[0], "1.6", "CP-1") as charger:
+            await charger.make(*BOOT_CALL)
+            await audit.heard.wait(since=1)  # the announcement, and what it listens to
+            await (await audit.charger("CP-1")).connection.close()
+            await audit.heard.wait(since=2)
+            with pytest.raises(OCPPError, match="only listens"):  # what it answered before has arrived by then
+                await audit.command("CP-1", "Reset", RESET)
+            assert await fault(charger, "Heartbeat") == "SecurityError"
