@@ -5,6 +5,7 @@ Who calls says how to choose (`pick`): by chance, or by a search for the smalles
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -91,7 +92,8 @@ def _drop(node: etree._Element, pick: Pick) -> None:
 
 
 def _double(node: etree._Element, pick: Pick) -> None:
-    copy = etree.fromstring(etree.tostring(node, with_tail=False))
+    copy = deepcopy(node)  # not by way of text, which may have a prefix that nobody declared
+    copy.tail = None
     if len(copy) == 0 and pick((False, True)):
         copy.text = pick(TEXTS)
     node.addnext(copy)
