@@ -227,6 +227,24 @@ def _admin_secrets(config: "Config") -> Found:
             yield ("admin", key), what
 
 
+def _traffic(config: "Config") -> Found:
+    traffic = config.traffic
+    if traffic.kind == "postgres" and not (traffic.url_env or traffic.url_file):
+        yield ("traffic", "url_env"), "expected url_env or url_file, where the connection string is"
+
+
+def _traffic_secrets(config: "Config") -> Found:
+    for key in ("url_env", "url_file") if config.traffic.kind == "postgres" and config.traffic.enabled else ():
+        if what := _missing(getattr(config.traffic, key)):
+            yield ("traffic", key), what
+
+
+def _redaction_secrets(config: "Config") -> Found:
+    for key in ("reveal_token_env", "reveal_token_file"):
+        if what := _missing(getattr(config.redaction, key)):
+            yield ("redaction", key), what
+
+
 def _backend_secrets(config: "Config") -> Found:
     for i, backend in enumerate(config.backends):
         missing = {key: what for key in _SECRETS if (what := _missing(getattr(backend, key, None)))}
@@ -281,12 +299,15 @@ _CHECKS: _Checks = (
     (frozenset({"server", "admin", "tls"}), _tls),
     (frozenset({"admission"}), _admission),
     (frozenset({"quirks"}), _quirks),
+    (frozenset({"traffic"}), _traffic),
 )
 _FILES: _Checks = (
     (frozenset({"admission"}), _admission_file),
     (frozenset({"admission", "server", "tls"}), _admission_rows),
     (frozenset({"tls"}), _tls_files),
     (frozenset({"admin"}), _admin_secrets),
+    (frozenset({"redaction"}), _redaction_secrets),
+    (frozenset({"traffic"}), _traffic_secrets),
     (frozenset({"backends"}), _backend_secrets),
     (frozenset({"backends"}), _backend_names),
 )

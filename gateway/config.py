@@ -176,9 +176,35 @@ class Traffic(Section):
     """What passed; may be thrown away."""
 
     enabled: bool = True
+    kind: Literal["sqlite", "postgres"] = "sqlite"
     path: Path = Path("gateway-traffic.db")
+    url_env: str | None = None
+    url_file: Path | None = None
     queue: Annotated[int, Field(gt=0)] = 20_000
     keep: Seconds = 30 * 86400
+    max_size: Size = 10 << 30
+    full_text: bool = False
+    compress: bool = True
+
+
+class RedactionRule(Section):
+    """What becomes of one value of some messages in what is shown; the first row that fits wins, before what is built in."""
+
+    action: str = "*"
+    path: ValuePath
+    do: Literal["pseudonym", "remove", "keep", "last4"]
+
+
+class Redaction(Section):
+    """What is hidden of messages wherever they are shown, and who may see it."""
+
+    key_file: Path | None = None
+    peers: Literal["keep", "pseudonym"] = "keep"
+    data_transfer: Literal["scan", "pseudonym", "remove", "keep"] = "scan"
+    audit_file: Path | None = None
+    reveal_token_env: str | None = None
+    reveal_token_file: Path | None = None
+    rules: tuple[RedactionRule, ...] = ()
 
 
 class Log(Section):
@@ -363,6 +389,7 @@ class Config(BaseSettings):
     authorization: Authorization = Authorization()
     state: State = State()
     traffic: Traffic = Traffic()
+    redaction: Redaction = Redaction()
     log: Log = Log()
     chargers: tuple[Charger, ...] = ()
     quirks: tuple[Quirk, ...] = ()
@@ -370,6 +397,16 @@ class Config(BaseSettings):
     routes: tuple[Route, ...] = ()
     policies: tuple[Policy, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
+
+    @property
+    def redaction_key_file(self) -> Path:
+        """Where the key of the pseudonyms is: named, or beside the state."""
+        return self.redaction.key_file or self.state.path.with_name("gateway-redaction.key")
+
+    @property
+    def audit_file(self) -> Path:
+        """Where it is kept who was shown what is hidden: named, or beside the state."""
+        return self.redaction.audit_file or self.state.path.with_name("gateway-audit.jsonl")
 
     @property
     def all_routes(self) -> tuple[Route, ...]:

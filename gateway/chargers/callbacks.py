@@ -4,8 +4,8 @@ import asyncio
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -15,7 +15,7 @@ from gateway.chargers.body import BodyError, unpack
 from gateway.config import Config
 from gateway.exchange import Ids
 from gateway.roster import Charger, Effect
-from gateway.traffic.record import CHARGER_LEG, Record, Tap
+from gateway.traffic.record import CHARGER_LEG, Headers, Record, Tap, kept_headers
 from translations import soap
 from translations.errors import STATUSES, GenericError, InternalError, OcppError, ProtocolError
 from translations.messages import Answer, Call, Error, Result, Side
@@ -23,6 +23,16 @@ from translations.messages import Answer, Call, Error, Result, Side
 _BEFORE = b" \t\r\n\x00\xef\xbb\xbf\xfe\xff"  # white space and byte order marks
 # OCPP-S 1.6, 4.3: SOAP 1.2 over HTTP. Some chargers' servers dispatch on the action parameter, and few bear chunks or keep-alive.
 _HEADERS: Mapping[str, str] = {"Connection": "close", "Accept-Encoding": "identity", "User-Agent": "ocpp-gateway"}
+
+
+class _Response(NamedTuple):
+    status: int
+    kind: str  # Content-Type without its parameters
+    body: bytes  # unpacked
+    headers: Headers  # those that are recorded
+
+
+_NONE = _Response(0, "", b"", ())
 
 
 class SoapCalls:
@@ -82,15 +92,15 @@ class SoapCalls:
         if not allowed(host, self._config.callbacks.allow):
             raise GenericError(f"charger unreachable: its callback address {host} does not lie in callbacks.allow")
 
-    async def post(self, url: str, headers: Mapping[str, str], envelope: bytes, timeout: float) -> tuple[int, str, bytes]:
-        """Status, Content-Type and unpacked body of the response. Raises GenericError."""
+    async def post(self, url: str, headers: Mapping[str, str], envelope: bytes, timeout: float) -> _Response:
+        """What the charger responds. Raises GenericError."""
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=self._config.callbacks.connect_timeout)
         try:
             async with self._client().post(
                 url, data=envelope, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 body = await self._body(response)
-                return response.status, response.content_type, body
+                return _Response(response.status, response.content_type, body, _kept(response.headers.items()))
         except aiohttp.ConnectionTimeoutError:
             raise GenericError("charger unreachable: no connection in time") from None
         except TimeoutError:
@@ -207,6 +217,7 @@ class SoapLink:
     async def _asked(self, call: Call, url: str, written: soap.Written, deadline: float, manner: soap.Manner) -> Answer:
         calls, charger = self._calls, self._charger
         frame = [2, call.id, call.action, call.payload]
+        headers = _headers(call.action, manner)
         calls.record(
             charger,
             call,
@@ -217,20 +228,21 @@ class SoapLink:
             raw=written.body,
             canonical=frame,
             remarks=written.remarks,
+            headers=_kept(headers.items()),
         )
         started = time.perf_counter()
-        status, kind, body = 0, "", b""
+        response = _NONE
         envelope = soap.Envelope()
         try:
             left = max(deadline - asyncio.get_running_loop().time(), 0.05)
-            status, kind, body = await calls.post(url, _headers(call.action, manner), written.body, left)
-            envelope, answer = _answer(call, status, kind, body, manner)
+            response = await calls.post(url, headers, written.body, left)
+            envelope, answer = _answer(call, response.status, response.kind, response.body, manner)
         except OcppError as error:
             answer = error.as_error(call.id, call.action)
-        self._record(call, url, answer, envelope, body, time.perf_counter() - started)
+        self._record(call, url, answer, envelope, response, time.perf_counter() - started)
         return answer
 
-    def _record(self, call: Call, url: str, answer: Answer, envelope: soap.Envelope, body: bytes, latency: float) -> None:
+    def _record(self, call: Call, url: str, answer: Answer, envelope: soap.Envelope, response: _Response, latency: float) -> None:
         is_result = isinstance(answer, Result)
         frame: list[Any] = (
             [3, call.id, answer.payload]
@@ -244,13 +256,18 @@ class SoapLink:
             direction="<",
             kind="result" if is_result else "error",
             message_id=envelope.message_id,
-            raw=body,
+            raw=response.body,
             canonical=frame,
+            headers=response.headers,
             remarks=answer.remarks,
             outcome="ok" if isinstance(answer, Result) else answer.code,
             latency=latency,
             note="" if isinstance(answer, Result) else answer.text,
         )
+
+
+def _kept(headers: Iterable[tuple[str, str]]) -> Headers:
+    return kept_headers({name.lower().encode(): value.encode("utf-8", "replace") for name, value in headers})
 
 
 def _headers(action: str, manner: soap.Manner) -> dict[str, str]:

@@ -23,7 +23,7 @@ from gateway.exchange import Exchange, Ids, NotSent
 from gateway.gate import BUSY, HURRIED, Gate
 from gateway.paths import LONGEST, Way, shown, usable
 from gateway.roster import Roster
-from gateway.traffic.record import CHARGER_LEG, Record, Tap
+from gateway.traffic.record import CHARGER_LEG, Record, Tap, kept_headers
 from translations import soap
 from translations.contracts import wsdl_text
 from translations.errors import (
@@ -66,6 +66,7 @@ class _Visit:
     way: Way = _UNNAMED
     raw: bytes = b""
     packed: str = ""  # how the body was packed on the wire, if it was
+    headers: tuple[tuple[str, str], ...] = ()
     envelope: soap.Envelope = _UNREAD
     terms: soap.Manner = soap.USUAL
     call: Call | None = None
@@ -74,6 +75,11 @@ class _Visit:
     def message_id(self) -> str:
         """Of our answer."""
         return f"urn:ocpp:{self.exchange}"
+
+    @property
+    def answered(self) -> tuple[tuple[str, str], ...]:
+        """The header of our answer that says what it is."""
+        return (("content-type", soap.CONTENT_TYPES[self.envelope.soap]),)
 
     @property
     def kept(self) -> bytes:
@@ -162,6 +168,7 @@ class SoapDoor:
     async def _read(self, visit: _Visit, scope: Scope, receive: Receive) -> None:
         """Bytes to call. Raises BodyError or OcppError; what was understood until then stands in the visit."""
         headers = dict(scope["headers"])
+        visit.headers = kept_headers(headers)
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._config.body_limit:
             raise BodyError(413, f"expected at most {self._config.body_limit} bytes, got {int(length)}")
@@ -317,6 +324,7 @@ class SoapDoor:
                 peer=visit.peer,
                 note=note,
                 tenant=visit.way.tenant,
+                headers=visit.headers if direction == "<" else visit.answered,
             )
         )
 

@@ -1,52 +1,16 @@
-"""The log's SQLite file: made, brought up to date, written in batches, pruned, set aside when it is corrupt."""
+"""The log's SQLite file: made, brought up to date, opened, set aside when it is corrupt."""
 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 
-from gateway.traffic.row import COLUMNS, Cell
+from gateway.traffic.log import FormatError as FormatError
+from gateway.traffic.migrations import MIGRATIONS
 
-# Entry n brings a file of format n to format n + 1; entries that were released are never changed.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE messages (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            at REAL NOT NULL,
-            exchange TEXT NOT NULL,
-            charger TEXT NOT NULL,
-            leg TEXT NOT NULL,
-            direction TEXT NOT NULL,
-            wire TEXT NOT NULL,
-            version TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            action TEXT NOT NULL,
-            message_id TEXT NOT NULL,
-            raw BLOB NOT NULL,
-            canonical TEXT,
-            remarks TEXT,
-            outcome TEXT NOT NULL,
-            latency REAL,
-            peer TEXT NOT NULL,
-            note TEXT NOT NULL
-        )""",
-        "CREATE INDEX messages_at ON messages (at)",
-        "CREATE INDEX messages_charger_at ON messages (charger, at)",
-        "CREATE INDEX messages_exchange ON messages (exchange)",
-    ),
-    (
-        "ALTER TABLE messages ADD COLUMN tenant TEXT NOT NULL DEFAULT ''",
-        # Of no cost to those who have no tenants.
-        "CREATE INDEX messages_tenant_at ON messages (tenant COLLATE NOCASE, at) WHERE tenant <> ''",
-    ),
-)
 FORMAT = len(MIGRATIONS)
 
-# Each step of a statement gives up the interpreter's lock and has to win it back from a busy event loop, which can
-# take 5 ms a time. A statement per row reaches 1,300 rows/s beside such a loop, statements of 512 rows 28,000.
-CHUNKS = (512, 64, 8, 1)
 BUSY_TIMEOUT = 1.0
 PAGE = 16_384  # bytes; several messages fit on a page, and writing one costs a quarter less than with the default
 ASIDE = 9
@@ -56,8 +20,7 @@ _NOT_THERE = "no traffic log there; expected one written by ocpp-gateway serve"
 Connect = Callable[[Path], sqlite3.Connection]
 
 
-class FormatError(Exception):
-    """The file is no traffic log of a format that is known here."""
+CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -96,6 +59,11 @@ def format_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def has(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether there is such a table."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
 def _occupied(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
@@ -115,36 +83,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         with suppress(sqlite3.Error):  # a full disk has rolled back by itself
             connection.execute("ROLLBACK")
         raise
-
-
-def insert(connection: sqlite3.Connection, rows: Sequence[tuple[Cell, ...]]) -> None:
-    """Write the rows in one transaction."""
-    with transaction(connection):
-        append(connection, rows)
-
-
-def append(connection: sqlite3.Connection, rows: Sequence[tuple[Cell, ...]]) -> None:
-    """Write the rows, within a transaction."""
-    start = 0
-    for size in CHUNKS:
-        while len(rows) - start >= size:
-            connection.execute(_STATEMENTS[size], list(chain.from_iterable(rows[start : start + size])))
-            start += size
-
-
-def _insert_statement(size: int) -> str:
-    marks = f"({', '.join('?' * len(COLUMNS))})"
-    return f"INSERT INTO messages ({', '.join(COLUMNS)}) VALUES {', '.join([marks] * size)}"  # noqa: S608 - constants
-
-
-_STATEMENTS = {size: _insert_statement(size) for size in CHUNKS}
-
-
-def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
-    """Delete at most `limit` of the oldest rows from before that time; how many there were."""
-    oldest = "SELECT id FROM messages WHERE at < ? ORDER BY at LIMIT ?"
-    with transaction(connection):
-        return connection.execute(f"DELETE FROM messages WHERE id IN ({oldest})", (before, limit)).rowcount  # noqa: S608
 
 
 def set_aside(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """What is kept of one message on one leg."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from translations.messages import Remark
@@ -29,6 +29,19 @@ class Record(NamedTuple):
     peer: str = ""  # address of the other end
     note: str = ""  # of an error or a refusal: the reason, for people
     tenant: str = ""  # by whose path the charger comes, empty where paths name none
+    headers: tuple[tuple[str, str], ...] = ()  # those of HTTP that matter, names in lower case, without credentials
+
+
+Headers = tuple[tuple[str, str], ...]
+
+# They tell how a message came, never who sent it: no credentials, no cookies, no addresses.
+_KEPT = (b"content-type", b"content-encoding", b"transfer-encoding", b"soapaction", b"user-agent", b"server")
+_LONGEST = 1000  # of a header's value; the rest is cut
+
+
+def kept_headers(headers: Mapping[bytes, bytes]) -> Headers:
+    """Those that matter, of headers with names in lower case."""
+    return tuple((name.decode(), value[:_LONGEST].decode("latin-1")) for name in _KEPT if (value := headers.get(name)))
 
 
 Tap = Callable[[Record], None]

@@ -1,21 +1,24 @@
-"""Messages as people read them in a terminal. What a peer sent is shown, and never obeyed by the terminal."""
+"""Exchanges as people read them in a terminal. What a peer sent is shown, and never obeyed by the terminal."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
-import msgspec
 from lxml import etree
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.traffic.exchanges import OK, PENDING, Exchange, Leg
 from gateway.traffic.export import iso
-from gateway.traffic.query import Stats
-from gateway.traffic.row import Row
+from gateway.traffic.log import Stats
+from gateway.traffic.stories import Event
 from translations.messages import Remark
 
-HEADINGS = ("id", "time", "", "charger", "leg", "wire", "action", "outcome", "latency", "remarks", "note")
+HEADINGS = ("id", "time", "", "charger", "action", "outcome", "latency", "legs", "remarks", "findings", "note")
+_ALWAYS = ("id", "time", "", "charger", "action", "outcome")
+_NARROW = 120  # columns
+_GRAVITY = {"note": 1, "warning": 2, "error": 3}
 _WHOLE = ("id", "time", "", "latency")  # what is not folded in a narrow terminal
 
 # C0, DEL and C1 controls; lone surrogates; separators of lines; marks that turn the direction of text.
@@ -59,87 +62,92 @@ def put_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence
     console.print(table)
 
 
-def put_row(console: Console, row: Row) -> None:
-    """One line for a message that has just come; on a terminal cut at its edge."""
+def put_exchanges(console: Console, exchanges: Iterable[Exchange]) -> None:
+    """A table of them; on a terminal without columns in which nothing stands, and in a narrow one without the year."""
+    rows = [cells(exchange) for exchange in exchanges]
+    if not console.is_terminal:
+        put_table(console, HEADINGS, rows)
+        return
+    shown = [n for n, heading in enumerate(HEADINGS) if heading in _ALWAYS or any(row[n].plain for row in rows)]
+    if console.width < _NARROW:
+        for row in rows:
+            row[1] = Text(row[1].plain[5:-1].replace("T", " "))
+    put_table(console, [HEADINGS[n] for n in shown], [[row[n] for n in shown] for row in rows])
+
+
+def put_row(console: Console, exchange: Exchange) -> None:
+    """One line for an exchange that has just come; on a terminal cut at its edge."""
     if console.is_terminal:
-        console.print(Text("  ").join(c for c in cells(row) if c.plain), no_wrap=True, overflow="ellipsis", crop=True)
+        line = Text("  ").join(c for c in cells(exchange) if c.plain)
+        console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
     else:
-        put(console, Text("\t").join(cells(row)))
+        put(console, Text("\t").join(cells(exchange)))
 
 
-def cells(row: Row) -> list[Text]:
-    """The message in the order of HEADINGS."""
+def put_event(console: Console, event: Event) -> None:
+    """One line of a story."""
+    text = Text(visible(event.text), severity_style(event.severity) if event.severity else "")
+    parts = [Text(iso(event.at), "dim"), Text(str(event.exchange), "dim"), Text(visible(event.charger), "bold"), text]
+    if console.is_terminal:
+        console.print(Text("  ").join(part for part in parts if part.plain), soft_wrap=True)
+    else:
+        put(console, Text("\t").join(parts))
+
+
+def cells(exchange: Exchange) -> list[Text]:
+    """The exchange in the order of HEADINGS."""
     return [
-        Text(str(row.id), "dim"),
-        Text(_time(row)),
-        Text(visible(row.direction), "bold"),
-        Text(visible(row.charger)),
-        Text(visible(row.leg)),
-        Text(_wire(row)),
-        Text(visible(row.action)),
-        _outcome(row),
-        Text(_milliseconds(row.latency)),
-        Text(" ".join(r.kind for r in row.remarks), "yellow"),
-        Text(visible(row.note)),
+        Text(str(exchange.id), "dim"),
+        Text(iso(exchange.at)),
+        Text("<" if exchange.up else ">", "bold"),
+        Text(visible(exchange.charger)),
+        Text(visible(exchange.action)),
+        outcome_text(exchange.outcome),
+        Text(milliseconds(exchange.latency)),
+        Text(", ".join(map(_leg, exchange.legs))),
+        Text(" ".join(dict.fromkeys(r.kind for leg in exchange.legs for r in _remarks(leg))), "yellow"),
+        _findings(exchange),
+        Text(visible(next(filter(None, map(_note, exchange.legs)), ""))),
     ]
 
 
-def _time(row: Row) -> str:
-    return iso(row.at)
+def failed(outcome: str) -> bool:
+    """Whether it is an error, a refusal, or an answer that nobody waited for."""
+    return outcome not in (PENDING, OK)
 
 
-def _wire(row: Row) -> str:
-    return visible(f"{row.wire} {row.version}".rstrip())
+def _leg(leg: Leg) -> str:
+    """Its name and wire, and how it ended where that was no success."""
+    return visible(" ".join(filter(None, (leg.name, leg.wire, leg.version, leg.outcome if failed(leg.outcome) else ""))))
 
 
-def _outcome(row: Row) -> Text:
-    """Of a call, which has none, that it is one."""
-    return Text(visible(row.outcome or row.kind), "red" if row.failed else "")
+def _remarks(leg: Leg) -> Iterator[Remark]:
+    return (remark for half in (leg.call, leg.answer) if half is not None for remark in half.remarks)
 
 
-def _milliseconds(seconds: float | None) -> str:
+def _note(leg: Leg) -> str:
+    return next((half.note for half in (leg.answer, leg.call) if half is not None and half.note), "")
+
+
+def _findings(exchange: Exchange) -> Text:
+    found = sorted(exchange.findings, key=lambda finding: _GRAVITY.get(finding.severity, 0), reverse=True)
+    rules = dict.fromkeys(visible(finding.rule) for finding in found)
+    return Text(" ".join(rules), severity_style(found[0].severity) if found else "")
+
+
+def severity_style(severity: str) -> str:
+    """How a finding is coloured."""
+    return {"warning": "yellow", "error": "red"}.get(severity, "magenta")
+
+
+def outcome_text(outcome: str) -> Text:
+    """How it ended, for people."""
+    return Text(visible(outcome or "no answer"), "red" if failed(outcome) else "" if outcome else "dim")
+
+
+def milliseconds(seconds: float | None) -> str:
+    """A latency, for people; nothing where there is none."""
     return "" if seconds is None else f"{seconds * 1000:.1f} ms"
-
-
-def put_exchange(console: Console, rows: Sequence[Row]) -> None:
-    """Every message: heading, raw text, canonical form below it, remarks."""
-    first = rows[0]
-    whose = f"  tenant {first.tenant}" if first.tenant else ""
-    put(console, Text(visible(f"exchange {first.exchange}  charger {first.charger}{whose}"), "bold"))
-    for row in rows:
-        put(console, Text())
-        for text in _message(row):
-            put(console, text)
-
-
-def _message(row: Row) -> Iterator[Text]:
-    yield _heading(row)
-    yield Text(raw_text(row.raw))
-    if (frame := row.frame) is not None:
-        yield Text(visible(msgspec.json.format(frame, indent=2).decode(), "\n"), "cyan")
-    for remark in row.remarks:
-        yield Text(_remark(remark), "yellow")
-    if row.note:
-        yield Text(f"note: {visible(row.note)}", "red" if row.failed else "")
-
-
-def _heading(row: Row) -> Text:
-    parts = (
-        Text(_time(row)),
-        Text(visible(row.direction)),
-        Text(visible(row.leg)),
-        Text(_wire(row)),
-        Text(visible(row.action)),
-        _outcome(row),
-        Text(_milliseconds(row.latency)),
-    )
-    heading = Text("  ").join(p for p in parts if p.plain)
-    heading.stylize("bold")
-    return heading
-
-
-def _remark(remark: Remark) -> str:
-    return visible(f"{remark.kind} {remark.path}: {remark.detail} ({remark.rule})")
 
 
 def raw_text(raw: bytes) -> str:
@@ -174,13 +182,15 @@ def _parser() -> etree.XMLParser:
 def put_stats(console: Console, found: Stats) -> None:
     """What passed, in three tables."""
     span = f", {iso(found.first)} to {iso(found.last)}" if found.first is not None and found.last is not None else ""
-    put(console, Text(f"{found.messages} messages{span}"))
-    counts = [(c.leg, c.action, c.outcome or "call", str(c.messages)) for c in found.counts]
+    put(console, Text(f"{found.exchanges} exchanges{span}"))
+    counts = [(c.leg, c.action, c.outcome or "no answer", str(c.calls)) for c in found.counts]
     remarks = [(r.kind, r.rule, str(r.remarks)) for r in found.remarks]
-    latencies = [(x.leg, x.action, str(x.answers), _milliseconds(x.p50), _milliseconds(x.p99)) for x in found.latencies]
-    _put_section(console, ("leg", "action", "outcome", "messages"), counts)
+    latencies = [(x.leg, x.action, str(x.answers), milliseconds(x.p50), milliseconds(x.p99)) for x in found.latencies]
+    _put_section(console, ("leg", "action", "outcome", "calls"), counts)
     _put_section(console, ("remark", "rule", "times"), remarks)
+    findings = [(f.severity, f.rule, str(f.findings)) for f in found.findings]
     _put_section(console, ("leg", "action", "answers", "p50", "p99"), latencies)
+    _put_section(console, ("severity", "rule", "exchanges"), findings)
 
 
 def _put_section(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,33 +1,39 @@
-"""Where the records go: a bounded queue that the event loop fills, and the one thread that writes it to the file.
+"""Where the records go: a bounded queue that the event loop fills, and the one thread that stores them as exchanges.
 
 What cannot be written is kept in the queue while it has room, tried again later, and then shed and counted. Nothing
 of this ever blocks or fails whoever records.
 """
 
+import math
 import random
-import sqlite3
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Condition, Event, Thread
 
 import structlog
 
 from gateway.traffic import file
+from gateway.traffic.assembly import Assembly, Group, assembled, gap
+from gateway.traffic.exchanges import Exchange, Finding
+from gateway.traffic.log import Corrupt, LogError, TrafficWriter, Unfit
 from gateway.traffic.record import Record
-from gateway.traffic.row import to_columns
+from gateway.traffic.writer import Keeping, LogWriter
 
-BATCH = 8000  # a transaction writes each page that it touches once, so the fewer the better
-AT_ONCE = 512  # rows made while the event loop waits for the interpreter's lock
+BATCH = 8000  # records; a transaction writes each page that it touches once, so the fewer the better
 QUEUE_BYTES = 64 << 20
 FLUSH_EVERY = 0.25
-PRUNE_EVERY = 60.0
-PRUNE_LIMIT = 10_000  # more than a batch, so that pruning keeps up with writing
+PRUNE_EVERY = 5.0
+PRUNE_LIMIT = 5_000  # more exchanges than a batch has, so that pruning keeps up with writing
+MAX_SIZE = 10 << 30
 RETRY_FIRST = 0.25
 RETRY_MOST = 60.0
 
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_ROWS_AT_FAULT = (None, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT)
+Observe = Callable[[Exchange], Sequence[Finding]]
+"""Says what is remarkable about an exchange, in the thread that writes, before it is stored. One that has an id was stored
+before, and more of it has come since. Never raises."""
 
 _log = structlog.get_logger("traffic")
 
@@ -41,22 +47,31 @@ class TrafficStore:
         queue: int = 20_000,
         keep: float = 30 * 86400,
         *,
+        max_size: int = MAX_SIZE,
+        keeping: Keeping = Keeping(),  # noqa: B008 - a tuple
+        observe: Observe | None = None,
         connect: file.Connect = file.connect,
+        open_log: Callable[[], TrafficWriter] | None = None,
     ) -> None:
         self.path = path
         self.fault: str | None = None
         self._room = queue
         self._limit = queue
-        self._keep = keep
-        self._connect = connect
-        self._connection: sqlite3.Connection | None = None
+        self._keep, self._max_size = keep, max_size
+        self._observe = observe
+        self._open_log = open_log or partial(LogWriter, path, keeping, connect)
+        self._log: TrafficWriter | None = None
         self._queue: deque[Record] = deque()
-        self._batch: list[Record] = []
+        self._assembly = Assembly()
+        self._batch: list[Group] = []
+        self._made: list[Exchange] | None = None  # of the batch, once and not for each attempt to write it
         # Each count has one writer: the first of each pair whoever records, the second the thread.
         self._bytes_in = self._bytes_out = 0
         self._refused = self._dropped = 0
+        self._told = 0  # of those that were shed, how many the log tells of
         self._wake = Event()
         self._written = Condition()
+        self._flushing = False
         self._thread: Thread | None = None
         self._until = float("inf")
         self._delay = 0.0
@@ -65,8 +80,8 @@ class TrafficStore:
 
     @property
     def depth(self) -> int:
-        """How many records wait to be written."""
-        return len(self._queue) + len(self._batch)
+        """How many records, and exchanges of them, wait to be written."""
+        return len(self._queue) + len(self._assembly) + len(self._batch)
 
     @property
     def shed(self) -> int:
@@ -85,7 +100,7 @@ class TrafficStore:
             self._wake.set()
 
     def open(self) -> None:
-        """Begin to write; the file is made by the thread, and what is wrong with it is a fault, not an exception."""
+        """Begin to write; the log is opened by the thread, and what is wrong with it is a fault, not an exception."""
         self._limit, self._until = self._room, float("inf")
         self._thread = Thread(target=self._work, name="traffic", daemon=True)
         self._thread.start()
@@ -99,10 +114,14 @@ class TrafficStore:
             self._thread.join(deadline + 2 * file.BUSY_TIMEOUT)
 
     def flush(self, deadline: float = 5.0) -> bool:
-        """Wait until nothing is queued, or until the deadline; whether nothing is."""
+        """Wait until nothing is queued, exchanges under way included, or until the deadline; whether nothing is."""
         with self._written:
+            self._flushing = True
             self._wake.set()
-            return self._written.wait_for(lambda: not self.depth, deadline)
+            try:
+                return self._written.wait_for(lambda: not self.depth, deadline)
+            finally:
+                self._flushing = False
 
     @property
     def _closing(self) -> bool:
@@ -114,14 +133,19 @@ class TrafficStore:
             self._wake.wait(FLUSH_EVERY)
             self._wake.clear()
         self._drain()
-        self._dropped += self.depth
+        self._dropped += sum(len(group.records) for group in (*self._batch, *self._assembly.take(math.inf))) + len(self._queue)
         self._queue.clear()
-        self._batch.clear()
+        self._batch, self._made = [], None
         self._disconnect()
 
     def _drain(self) -> None:
-        while self._may_try() and self._step() and self.depth:
+        while self._may_try() and self._step() and (self._queue or self._batch or (self._hurried and self.depth)):
             pass
+
+    @property
+    def _hurried(self) -> bool:
+        """Whether exchanges under way are to be written as they are."""
+        return self._closing or self._flushing
 
     def _may_try(self) -> bool:
         now = time.monotonic()
@@ -130,68 +154,86 @@ class TrafficStore:
     def _step(self) -> bool:
         """One batch; whether to go on at once."""
         try:
-            connection = self._connected()
-            self._write(connection)
-            self._prune(connection)
-        except sqlite3.Error as error:
-            self._failed(error)
-        except (OSError, file.FormatError) as error:
-            self._wait(_reason(error))
+            log = self._opened()
+            self._write(log)
+            self._prune(log)
+        except Unfit as error:
+            self._drop_batch(error)
+        except Corrupt as error:
+            self._begin_anew(error)
+        except LogError as error:
+            self._wait(str(error))
         else:
             self._recovered()
         return not self._retry_at
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is not None and not self.path.exists():
+    def _opened(self) -> TrafficWriter:
+        if self._log is not None and not self._log.there():
             self._disconnect()  # somebody threw the log away
-        if self._connection is None:
-            self._connection = self._connect(self.path)
-        return self._connection
+        if self._log is None:
+            self._log = self._open_log()
+        return self._log
 
-    def _write(self, connection: sqlite3.Connection) -> None:
+    # --- writing
+
+    def _write(self, log: TrafficWriter) -> None:
         if not self._batch:
-            self._batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-        if self._batch:
-            with file.transaction(connection):
-                for start in range(0, len(self._batch), AT_ONCE):
-                    file.append(connection, [to_columns(r) for r in self._batch[start : start + AT_ONCE]])
+            self._batch = self._next_batch()
+        shed = self.shed - self._told
+        if self._batch or shed:
+            if self._made is None:
+                self._made = self._exchanges(log)
+            log.write([gap(time.time(), shed), *self._made] if shed else self._made)
+            self._told += shed
+            self._recovered()  # before anybody hears that it is written
             self._done()
+
+    def _next_batch(self) -> list[Group]:
+        queue, now = self._queue, time.monotonic()
+        self._assembly.add([queue.popleft() for _ in range(min(BATCH, len(queue)))], now)
+        return self._assembly.take(math.inf if self._hurried and not queue else now)
+
+    def _exchanges(self, log: TrafficWriter) -> list[Exchange]:
+        """The batch, each exchange once; what belongs to one that is stored already is added to it."""
+        known = log.named({group.name for group in self._batch if not group.begins})
+        made: dict[object, Exchange] = {}
+        for group in self._batch:
+            key = group.name or group
+            made[key] = assembled(group.records, made.get(key) or known.get(group.name))
+        if self._observe is not None:
+            for exchange in made.values():
+                if found := self._observe(exchange):
+                    exchange.findings = tuple(dict.fromkeys((*exchange.findings, *found)))
+        return list(made.values())
 
     def _done(self) -> None:
         with self._written:
-            self._bytes_out += sum(len(r.raw) for r in self._batch)
-            self._batch = []
+            self._bytes_out += sum(group.size for group in self._batch)
+            self._batch, self._made = [], None
             self._written.notify_all()
 
-    def _prune(self, connection: sqlite3.Connection) -> None:
+    def _prune(self, log: TrafficWriter) -> None:
         if time.monotonic() < self._prune_at:
             return
-        if file.prune(connection, time.time() - self._keep, PRUNE_LIMIT) < PRUNE_LIMIT:
+        if log.prune(time.time() - self._keep, self._max_size, PRUNE_LIMIT) < PRUNE_LIMIT:
             self._prune_at = time.monotonic() + PRUNE_EVERY
 
-    def _failed(self, error: sqlite3.Error) -> None:
-        code = getattr(error, "sqlite_errorcode", None)
-        code = code if code is None else code & 0xFF  # the extended codes carry the primary one below
-        if code in _ROWS_AT_FAULT:
-            self._drop_batch(error)
-        elif code in _CORRUPT:
-            self._begin_anew(error)
-        else:
-            self._wait(_reason(error))
+    # --- what goes wrong
 
-    def _drop_batch(self, error: sqlite3.Error) -> None:
-        _log.error("traffic cannot be stored, shed", records=len(self._batch), reason=_reason(error))
-        self._dropped += len(self._batch)
+    def _drop_batch(self, error: LogError) -> None:
+        dropped = sum(len(group.records) for group in self._batch)
+        _log.error("traffic cannot be stored, shed", records=dropped, reason=str(error))
+        self._dropped += dropped
         self._done()
 
-    def _begin_anew(self, error: sqlite3.Error) -> None:
+    def _begin_anew(self, error: LogError) -> None:
         self._disconnect()
         try:
             aside = file.set_aside(self.path)
         except OSError as cause:
-            self._wait(_reason(cause))
+            self._wait((cause.strerror or str(cause)).lower())
             return
-        _log.error("traffic log is corrupt, begun anew", path=str(self.path), aside=str(aside), reason=_reason(error))
+        _log.error("traffic log is corrupt, begun anew", path=str(self.path), aside=str(aside), reason=str(error))
         first = not self._delay
         self._back_off()
         if first:
@@ -215,11 +257,6 @@ class TrafficStore:
         self._delay = self._retry_at = 0.0
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text[:1].lower() + text[1:]
+        if self._log is not None:
+            self._log.close()
+            self._log = None

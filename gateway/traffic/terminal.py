@@ -1,257 +1,296 @@
-"""The commands of `ocpp-gateway traffic`."""
+"""The commands of `ocpp-gateway traffic` that show: list, tail, show, stats, follow, view. `moving` has those that move."""
 
-import os
-import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
-from io import TextIOWrapper
-from pathlib import Path
-from typing import Annotated, BinaryIO, NoReturn
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gateway.config import ConfigError
-from gateway.loading import found, load
-from gateway.traffic import export, query, render
-from gateway.traffic.query import Filter
-from gateway.traffic.row import Row
-from translations.messages import Kind
+from gateway.traffic import export, moving, options, query, render, show
+from gateway.traffic.exchanges import Exchange
+from gateway.traffic.language import all_of, option
+from gateway.traffic.options import asked, misused, wanted
+from gateway.traffic.reading import Shown, fail, reading, screen
+from gateway.traffic.sessions import AFTER, Session, SessionError, session
+from gateway.traffic.stories import Event, Story
+from gateway.traffic.tree import EVERYTHING, Tree
 
 POLL_EVERY = 0.5
+TOLD = 86400.0  # seconds that the story of a charger goes back unless it is said
 
 app = typer.Typer(name="traffic", help="Inspect the log of what passed.", no_args_is_help=True)
 
 
-def _moment(text: str) -> float:
-    try:
-        return query.moment(text, time.time())
-    except ValueError as error:
-        raise typer.BadParameter(render.visible(str(error))) from None
-
-
-Config = Annotated[
-    Path | None, typer.Option("-c", "--config", help="The configuration; without it gateway.toml, if it is there.")
-]
-Database = Annotated[Path | None, typer.Option("--db", help="The log's file, whatever the configuration says.")]
-Charger = Annotated[str, typer.Option("--charger", help="Only this charger; a glob such as 'CP-*'.")]
-Tenant = Annotated[str, typer.Option("--tenant", help="Only chargers of this tenant.")]
-Action = Annotated[str, typer.Option("--action", help="Only this action.")]
-Leg = Annotated[str, typer.Option("--leg", help="Only this leg: charger, or the name of a backend.")]
-Failed = Annotated[bool, typer.Option("--failed", help="Only errors and refusals.")]
-Carries = Annotated[Kind | None, typer.Option("--remark", help="Only messages with a remark of this kind.")]
-Since = Annotated[
-    float | None,
-    typer.Option("--since", parser=_moment, metavar="TIME", help="From then on: 10m (ago), or ISO 8601 in UTC."),
-]
-Until = Annotated[float | None, typer.Option("--until", parser=_moment, metavar="TIME", help="Before then: as for --since.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines instead of tables.")]
-
-
 @app.command("list")
 def list_(
-    config_path: Config = None,
-    db: Database = None,
-    charger: Charger = "",
-    tenant: Tenant = "",
-    action: Action = "",
-    leg: Leg = "",
-    failed: Failed = False,
-    remark: Carries = None,
-    since: Since = None,
-    until: Until = None,
+    expression: options.Expression = "",
+    config_path: options.Config = None,
+    db: options.Database = None,
+    charger: options.Charger = "",
+    tenant: options.Tenant = "",
+    action: options.Action = "",
+    leg: options.Leg = "",
+    failed: options.Failed = False,
+    remark: options.Carries = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    text: options.Said = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
-    json: Json = False,
+    json: options.Json = False,
+    reveal: options.Reveal = False,
 ) -> None:
-    """List messages, the newest last."""
-    wanted = _filter(charger, tenant, action, leg, failed, remark, since, until, limit)
-    with _reading(config_path, db) as log:
-        rows = query.messages(log, wanted)
+    """List exchanges, the newest last."""
+    tree = asked(
+        expression,
+        charger=charger,
+        tenant=tenant,
+        action=action,
+        leg=leg,
+        failed=failed,
+        remark=remark,
+        since=since,
+        until=until,
+        text=text,
+    )
+    with reading(config_path, db) as log:
+        found = log.raw.newest(wanted(tree, limit))
+        if reveal:
+            log.reveal("list", tree, len(found.exchanges))
+        told = map(log.told, found.exchanges)
         if json:
-            _write(sys.stdout.buffer, rows)
+            moving.write(sys.stdout.buffer, export.lines(told))
         else:
-            render.put_table(_screen(), render.HEADINGS, map(render.cells, rows))
+            render.put_exchanges(screen(), told)
+        _tell_bound(found.searched)
 
 
 @app.command()
 def tail(
-    config_path: Config = None,
-    db: Database = None,
-    charger: Charger = "",
-    tenant: Tenant = "",
-    action: Action = "",
-    leg: Leg = "",
-    failed: Failed = False,
-    remark: Carries = None,
-    since: Since = None,
-    until: Until = None,
-    json: Json = False,
+    expression: options.Expression = "",
+    config_path: options.Config = None,
+    db: options.Database = None,
+    charger: options.Charger = "",
+    tenant: options.Tenant = "",
+    action: options.Action = "",
+    leg: options.Leg = "",
+    failed: options.Failed = False,
+    remark: options.Carries = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    text: options.Said = "",
+    json: options.Json = False,
+    reveal: options.Reveal = False,
 ) -> None:
-    """Show new messages as they come, with --since also those from then on, until Ctrl-C."""
-    wanted = _filter(charger, tenant, action, leg, failed, remark, since, until)
-    with _reading(config_path, db) as log:
-        show = _line_writer() if json else _row_writer()
+    """Show new exchanges as they come, with --since also those from then on, until Ctrl-C."""
+    tree = asked(
+        expression,
+        charger=charger,
+        tenant=tenant,
+        action=action,
+        leg=leg,
+        failed=failed,
+        remark=remark,
+        since=since,
+        until=until,
+        text=text,
+    )
+    with reading(config_path, db) as log:
+        if reveal:
+            log.reveal("tail", tree)
+        put = _line_writer() if json else _row_writer()
         try:
-            for row in query.follow(log, wanted, wait=_pause):
-                show(row)
+            for exchange in query.follow(log, wanted(tree), wait=_pause):
+                put(exchange)
         except KeyboardInterrupt:
             return
 
 
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Of a message, from list, or of an exchange.")],
-    config_path: Config = None,
-    db: Database = None,
-    json: Json = False,
+@app.command("show")
+def show_(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Its number, from list, or its name.")],
+    config_path: options.Config = None,
+    db: options.Database = None,
+    json: options.Json = False,
+    reveal: options.Reveal = False,
 ) -> None:
-    """Show every message of an exchange, raw and understood."""
-    with _reading(config_path, db) as log:
-        rows = query.exchange(log, name)
-        if not rows:
-            _fail(f"expected the id of a message or an exchange in the log, got {name}")
+    """Show an exchange: its timeline, and every message of it, raw and understood."""
+    with reading(config_path, db) as log:
+        found = log.raw.one(name)
+        if found is None:
+            fail(f"expected the number or the name of an exchange in the log, got {name}")
+        if reveal:
+            log.reveal(f"show {found.id}", count=1)
         if json:
-            _write(sys.stdout.buffer, rows)
+            moving.write(sys.stdout.buffer, export.lines([log.told(found)]))
         else:
-            render.put_exchange(_screen(), rows)
-
-
-@app.command("export")
-def export_(
-    config_path: Config = None,
-    db: Database = None,
-    charger: Charger = "",
-    tenant: Tenant = "",
-    action: Action = "",
-    leg: Leg = "",
-    failed: Failed = False,
-    remark: Carries = None,
-    since: Since = None,
-    until: Until = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file to write; else stdout.")] = None,
-) -> None:
-    """Write messages as JSON lines, the newest last."""
-    wanted = _filter(charger, tenant, action, leg, failed, remark, since, until, limit)
-    with _reading(config_path, db) as log, _output(output, log) as file:
-        _write(file, query.messages(log, wanted))
+            show.put_exchange(screen(), log.told(found))
 
 
 @app.command()
 def stats(
-    config_path: Config = None,
-    db: Database = None,
-    charger: Charger = "",
-    tenant: Tenant = "",
-    action: Action = "",
-    leg: Leg = "",
-    since: Since = None,
-    until: Until = None,
-    json: Json = False,
+    expression: options.Expression = "",
+    config_path: options.Config = None,
+    db: options.Database = None,
+    charger: options.Charger = "",
+    tenant: options.Tenant = "",
+    action: options.Action = "",
+    leg: options.Leg = "",
+    since: options.Since = None,
+    until: options.Until = None,
+    json: options.Json = False,
 ) -> None:
-    """Count messages and remarks, and say how long answers took."""
-    with _reading(config_path, db) as log:
-        found = query.stats(log, _filter(charger, tenant, action, leg, False, None, since, until))
+    """Count exchanges, remarks and findings, and say how long answers took."""
+    tree = asked(expression, charger=charger, tenant=tenant, action=action, since=since, until=until)
+    with reading(config_path, db) as log:
+        found = log.stats(wanted(tree, leg=leg))
         if json:
-            sys.stdout.buffer.write(export.line(found))
+            moving.write(sys.stdout.buffer, [export.line(found)])
         else:
-            render.put_stats(_screen(), found)
+            render.put_stats(screen(), found)
 
 
-def _filter(
-    charger: str,
-    tenant: str,
-    action: str,
-    leg: str,
-    failed: bool,
-    remark: Kind | None,
-    since: float | None,
-    until: float | None,
-    limit: int | None = None,
-) -> Filter:
-    outcome = "failed" if failed else ""
-    return Filter(charger, action, leg, outcome, remark or "", since, until, tenant=tenant, limit=limit)
+# --- stories -----------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _reading(config_path: Path | None, db: Path | None) -> Iterator[sqlite3.Connection]:
-    """The log, open; what is wrong with it, or with where the output goes, ends the command in one line or none."""
-    path = db or _configured(config_path)
+@app.command()
+def follow(
+    expression: options.Expression = "",
+    config_path: options.Config = None,
+    db: options.Database = None,
+    transaction: Annotated[int | None, typer.Option("--transaction", help="The story of this transaction.")] = None,
+    charger: options.Charger = "",
+    tenant: options.Tenant = "",
+    since: options.Since = None,
+    until: options.Until = None,
+    live: Annotated[bool, typer.Option("--live", help="Go on with what comes, until Ctrl-C or the end of it.")] = False,
+    json: options.Json = False,
+    reveal: options.Reveal = False,
+) -> None:
+    """Tell what happened in order, a line for each event, of a transaction or of a charger."""
+    if transaction is None and not charger and not expression:
+        misused("expected --transaction, --charger or a filter, got none")
+    whose = asked("", charger=charger, tenant=tenant)
+    tree = all_of(whose, asked(expression, since=since, until=until))
+    with reading(config_path, db) as log:
+        if reveal:
+            log.reveal("follow", all_of(tree, _numbered(transaction)))
+        put = _event_writer(json)
+        of_one = None if transaction is None else _session(log, whose, transaction)
+        try:
+            for event in _story(log, tree, of_one, live):
+                put(event)
+        except KeyboardInterrupt:
+            return
+
+
+def _numbered(transaction: int | None) -> Tree:
+    return EVERYTHING if transaction is None else option("transaction", "==", str(transaction))
+
+
+def _story(log: Shown, tree: Tree, of_one: Session | None, live: bool) -> Iterator[Event]:
+    story = Story()
+    for exchange in _told(log, tree if of_one is None else all_of(of_one.tree, tree), of_one, live):
+        if of_one is None or of_one.takes(exchange):
+            yield from story.tell(log.told(exchange))
+
+
+def _session(log: Shown, tree: Tree, transaction: int) -> Session:
     try:
-        with closing(query.connect_to_read(path)) as connection:
-            yield connection
-            sys.stdout.flush()
-    except query.FormatError as error:
-        _fail(str(error))
-    except sqlite3.Error as error:
-        _fail(f"{path}: cannot be read: {error}")
-    except BrokenPipeError:
-        # Whoever read has gone. What is still buffered must not fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return session(log.raw, transaction, tree)
+    except SessionError as error:
+        fail(str(error))
 
 
-def _configured(path: Path | None) -> Path:
+def _told(log: Shown, tree: Tree, of_one: Session | None, live: bool) -> Iterator[Exchange]:
+    """As they are: what belongs together is known by what is hidden."""
+    seen, asks = log.last(), wanted(tree)
+    if of_one is not None:
+        asks = replace(asks, since=of_one.since, until=None if of_one.until is None else of_one.until + AFTER)
+    elif asks.since is None:
+        asks = replace(asks, since=time.time() - TOLD)
+    yield from log.raw.each(replace(asks, before_id=seen + 1))
+    if live:
+        yield from query.follow(log.raw, replace(asks, after_id=seen), wait=partial(_goes_on, of_one))
+
+
+def _goes_on(of_one: Session | None) -> bool:
+    return _pause() and (of_one is None or of_one.until is None or time.time() < of_one.until + AFTER)
+
+
+def _event_writer(json: bool) -> Callable[[Event], None]:
+    if json:
+        return lambda event: moving.write(sys.stdout.buffer, [export.line(_as_object(event))])
+    console = screen()
+
+    def put(event: Event) -> None:
+        render.put_event(console, event)
+        sys.stdout.flush()
+
+    return put
+
+
+def _as_object(event: Event) -> dict[str, object]:
+    told = event._asdict()
+    return {**told, "at": export.iso(event.at), "severity": event.severity or None}
+
+
+# --- the view ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def view(
+    expression: options.Expression = "",
+    config_path: options.Config = None,
+    db: options.Database = None,
+    charger: options.Charger = "",
+    tenant: options.Tenant = "",
+    since: options.Since = None,
+    reveal: options.Reveal = False,
+) -> None:
+    """Look at the log in a full screen: a list that grows, a filter, and the chosen exchange."""
+    tree = asked(expression, charger=charger, tenant=tenant, since=since)
     try:
-        return load(found(path), secrets=False).traffic.path
-    except ConfigError as error:
-        _fail(*error.complaints)
+        from gateway.traffic.view.app import View  # takes a moment to import; the others need none of it
+    except ImportError:
+        fail("expected the package textual: pip install textual")
+    with reading(config_path, db) as log:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            fail("expected a terminal; list, tail and show write elsewhere")
+        if reveal:
+            log.reveal("view", tree)
+        View(log, tree).run()
 
 
-def _fail(*lines: str) -> NoReturn:
-    for text in lines:
-        typer.echo(render.visible(text), err=True)
-    raise typer.Exit(1)
+# --- writing -----------------------------------------------------------------------------------------------------------
 
 
-def _screen() -> Console:
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know fewer characters than a charger
-    return render.screen(sys.stdout)
+def _tell_bound(searched: int | None) -> None:
+    if searched is not None:
+        typer.echo(f"looked for the text in the newest {searched:,} exchanges; traffic.full_text has an index of all", err=True)
 
 
-def _row_writer() -> Callable[[Row], None]:
-    console = _screen()
+def _row_writer() -> Callable[[Exchange], None]:
+    console = screen()
 
-    def write(row: Row) -> None:
-        render.put_row(console, row)
+    def write(exchange: Exchange) -> None:
+        render.put_row(console, exchange)
         sys.stdout.flush()
 
     return write
 
 
-def _line_writer() -> Callable[[Row], None]:
-    return lambda row: _write(sys.stdout.buffer, [row])
-
-
-def _write(file: BinaryIO, rows: Iterable[Row]) -> None:
-    file.writelines(export.lines(rows))
-    file.flush()
-
-
-@contextmanager
-def _output(path: Path | None, log: sqlite3.Connection) -> Iterator[BinaryIO]:
-    if path is None:
-        yield sys.stdout.buffer
-        return
-    if _same(path, query.files_of(log)):
-        _fail(f"{path}: expected another file than the log itself")
-    try:
-        with open(path, "wb", opener=_private) as file:
-            yield file
-    except OSError as error:
-        _fail(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
-
-
-def _same(path: Path, others: Iterable[Path]) -> bool:
-    return any(path.resolve() == other or (path.exists() and other.exists() and path.samefile(other)) for other in others)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _line_writer() -> Callable[[Exchange], None]:
+    return lambda exchange: moving.write(sys.stdout.buffer, export.lines([exchange]))
 
 
 def _pause() -> bool:
     time.sleep(POLL_EVERY)
     return True
+
+
+app.command("export")(moving.export_)
+app.command("import")(moving.import_)
+app.command("prune")(moving.prune)

@@ -18,7 +18,7 @@ class SubprocessGateway:
     """`port` is where chargers find the run that there is now, or where the last one was."""
 
     def __init__(self, folder: Path, configuration: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self.port = self.admin = 0
         self._process: Process | None = None
         self._talking: asyncio.Task[bytes] | None = None
@@ -36,9 +36,9 @@ class SubprocessGateway:
         """Back when it says that it is ready."""
         command = (sys.executable, "-m", "gateway", "serve", "-c", "gateway.toml")
         environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"]}
-        with (self._folder / "gateway.log").open("ab") as log:
+        with (self.folder / "gateway.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, cwd=self._folder, env=environment, stdout=PIPE, stderr=log
+                *command, cwd=self.folder, env=environment, stdout=PIPE, stderr=log
             )
         assert self._process.stdout is not None
         async with asyncio.timeout(STARTED):
@@ -79,4 +79,4 @@ class SubprocessGateway:
     @property
     def log(self) -> str:
         """What all runs have said."""
-        return (self._folder / "gateway.log").read_text("utf-8")
+        return (self.folder / "gateway.log").read_text("utf-8")

@@ -1,0 +1,1 @@
+"""The traffic log in a full screen. Nothing else here imports Textual."""
