@@ -1,10 +1,11 @@
 """The admin door for tests: served on a free port, over a roster and a log that the test fills, and a client for it."""
 
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from gateway.config import Admin, Config, Replay
+from gateway.config import Admin, Config, Redaction, Replay
 from gateway.exchange import Ids
 from gateway.inspector.api import admin_app
+from gateway.inspector.hiding import Hiding
 from gateway.inspector.situation import Situation
 from gateway.outbox.outbox import Outbox
+from gateway.redaction.audit import Audit, RevealRight
+from gateway.redaction.redactor import Redactor
 from gateway.roster import Roster
 from gateway.state.ledger import Ledger
 from gateway.state.store import StateStore
-from gateway.traffic import file
+from gateway.traffic import query
 from gateway.traffic.record import Record
-from gateway.traffic.row import to_columns
+from tests.exchanges import write as write
 from tests.ws import DEADLINE, serving
 from translations.messages import Answer, Call, Kind, Remark, Result, Version
 
@@ -30,17 +34,18 @@ REMARK = Remark(Kind.LOST, "iccid", "not in 1.2", "drop")
 CALL = Record(
     1_714_557_600.0, "x-1", "CP-1", "charger", "<", "soap", "1.5", "call", "Heartbeat", "m-1", b"<heartbeat/>"
 )._replace(canonical=[2, "m-1", "Heartbeat", {}], remarks=(REMARK,), peer="192.0.2.1:4000")
-SENT = CALL._replace(at=1_714_557_601.0, leg="csms", direction=">", wire="json", version="1.6", raw=b'[2,"a","Heartbeat",{}]')
+SENT = CALL._replace(
+    at=1_714_557_601.0, leg="csms", direction=">", wire="json", version="1.6", raw=b'[2,"a","Heartbeat",{}]', canonical=None
+)
 ANSWER = SENT._replace(at=1_714_557_602.0, direction="<", kind="result", raw=b'[3,"a",{}]', outcome="ok", latency=0.0125)
+REPLY = CALL._replace(
+    at=1_714_557_602.5, direction=">", kind="result", raw=b"<ok/>", canonical=[3, "m-1", {}], remarks=()
+)._replace(outcome="ok", latency=0.02)
+WHOLE = (CALL, SENT, ANSWER, REPLY)
 FAILED = ANSWER._replace(
     exchange="x-2", charger="DC/2", tenant="Acme", kind="error", action="Authorize", outcome="InternalError", remarks=()
 )
-
-
-def write(path: Path, *records: Record) -> None:
-    """Into the log, as the gateway does."""
-    with contextlib.closing(file.connect(path)) as log:
-        file.insert(log, [to_columns(r) for r in records])
+REDACTOR = Redactor(Config(), bytes(32))
 
 
 def filled_roster() -> Roster:
@@ -88,6 +93,18 @@ class Reply:
         return json.loads(self.body)
 
 
+def hiding(token: str | None = None) -> Hiding:
+    """What hides, with a key that is known. Whoever has the token may see what is hidden; no line is kept of it."""
+    return Hiding(REDACTOR, Unkept(Path(), str), RevealRight(token))
+
+
+class Unkept(Audit):
+    """An audit that keeps nothing."""
+
+    def revealed(self, who: str, asked: str, count: int | None, *, now: datetime | None = None) -> None:
+        """Keep nothing."""
+
+
 class Visitor:
     """A client of a served admin door."""
 
@@ -106,11 +123,14 @@ class Visitor:
 
 
 @asynccontextmanager
-async def admin(path: Path | None = None, *, section: Admin | None = None, **options: Any) -> AsyncIterator[Visitor]:
+async def admin(
+    path: Path | None = None, *, section: Admin | None = None, redaction: Redaction | None = None, **options: Any
+) -> AsyncIterator[Visitor]:
     """Serve the admin door."""
     said = {"roster": filled_roster(), "look": alone, "letters": no_letters(), "call": Asked(), "ready": list}
-    given = {**said, "metrics": lambda: b"up 1\n", **options}
-    app = admin_app(config=Config(admin=section or Admin()), traffic=path, **given)
+    config = Config(admin=section or Admin(), redaction=redaction or Redaction())
+    given = {**said, "metrics": lambda: b"up 1\n", "redactor": REDACTOR, **options}
+    app = admin_app(config=config, traffic=None if path is None else partial(query.open_to_read, path), **given)
     timeout = aiohttp.ClientTimeout(total=DEADLINE)
     async with serving(app) as port, aiohttp.ClientSession(timeout=timeout) as http:
         yield Visitor(port, http)

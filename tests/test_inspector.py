@@ -16,7 +16,7 @@ from gateway.inspector.replies import STATUSES
 from gateway.inspector.situation import Situation, Tie
 from gateway.roster import Roster
 from gateway.state.numbers import Transaction
-from tests.admin import Asked, admin, alone, no_letters
+from tests.admin import REDACTOR, Asked, admin, alone, no_letters
 from translations.errors import WIRES
 from translations.messages import Answer, Call, Error, Result, Side
 
@@ -42,7 +42,7 @@ async def test_a_charger_is_shown_with_what_it_told() -> None:
         "state": "here",
         "lastSeen": "2024-05-01T10:00:00.000Z",
         "peer": "192.0.2.1:4000",
-        "callback": "http://192.0.2.1:8080/",
+        "callback": REDACTOR.address("http://192.0.2.1:8080/"),
         "registration": "Accepted",
         "interval": 300,
         "vendor": "Volt",
@@ -286,7 +286,7 @@ async def test_a_wrong_method_is_told_the_right_one() -> None:
 def routes() -> set[tuple[str, str]]:
     config, roster = Config(), Roster()
     behind: Any = {"look": alone, "letters": no_letters(), "call": Asked()}
-    app = admin_app(config=config, roster=roster, traffic=None, ready=list, metrics=bytes, **behind)
+    app = admin_app(config=config, roster=roster, traffic=None, ready=list, metrics=bytes, redactor=REDACTOR, **behind)
     found = [route for route in app.routes if isinstance(route, Route)]
     assert len(found) == len(app.routes)
     return {(route.path, method.lower()) for route in found for method in route.methods or () if method != "HEAD"}

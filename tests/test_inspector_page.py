@@ -11,7 +11,7 @@ import pytest
 from gateway.config import Admin
 from gateway.inspector.pages import openapi
 from gateway.roster import Roster
-from tests.admin import ANSWER, CALL, FAILED, SENT, Visitor, admin, write
+from tests.admin import CALL, FAILED, WHOLE, Visitor, admin, write
 from translations.messages import Version
 
 CHROMIUM = shutil.which("chromium")
@@ -45,10 +45,10 @@ async def dom(ask: Visitor, path: str, profile: Path, options: Sequence[str] = (
 
 
 async def test_the_page_shows_chargers_and_traffic(tmp_path: Path) -> None:
-    write(tmp_path / "traffic.db", CALL, SENT, ANSWER, FAILED)
+    write(tmp_path / "traffic.db", *WHOLE, FAILED)
     async with admin(tmp_path / "traffic.db") as ask:
         page = await dom(ask, "/", tmp_path / "profile")
-    assert page.count("<tr>") == 2 + 2 + 4  # two headings, two chargers, four messages
+    assert page.count("<tr>") == 2 + 2 + 2  # two headings, two chargers, two exchanges
     assert '<td class="failed">InternalError</td>' in page
     assert '<td class="name">DC/2</td>' in page
 

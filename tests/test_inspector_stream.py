@@ -1,9 +1,10 @@
-"""The stream of new messages, as server-sent events."""
+"""The stream of new exchanges, as server-sent events."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from starlette.routing import Route
 
 from gateway.inspector.log import Log
 from gateway.inspector.stream import MOST, PAGE, Stream, pause
+from gateway.traffic import query
 from gateway.traffic.record import Record
-from tests.admin import ANSWER, CALL, FAILED, SENT, Visitor, admin, write
+from tests.admin import CALL, FAILED, SENT, Visitor, admin, hiding, write
 from tests.ws import DEADLINE, serving
 
+OTHER = SENT._replace(exchange="x-9")
+REPLY = CALL._replace(exchange="x-8", kind="result", direction=">", outcome="ok")
 STREAM = "/api/v1/traffic/stream"
 
 
@@ -41,7 +45,7 @@ class Bell:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    write(tmp_path / "traffic.db", CALL, SENT)
+    write(tmp_path / "traffic.db", CALL, OTHER)
     return tmp_path / "traffic.db"
 
 
@@ -86,27 +90,27 @@ async def reading(ask: Visitor, query: str = "", **headers: str) -> AsyncIterato
         yield reader
 
 
-async def test_a_new_message_is_told(path: Path) -> None:
+async def test_a_new_exchange_is_told(path: Path) -> None:
     bell = Bell()
     async with admin(path, follow=bell) as ask, reading(ask) as reader:
-        write(path, ANSWER)
+        write(path, REPLY)
         bell.ring()
-        number, message = await reader.event()
-        assert (number, message["id"], message["outcome"]) == (3, 3, "ok")
+        number, exchange = await reader.event()
+        assert (number, exchange["id"], exchange["outcome"]) == (3, 3, "ok")
         assert reader.response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert reader.response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_message_is_told_by_itself_in_a_moment(path: Path) -> None:
+async def test_an_exchange_is_told_by_itself_in_a_moment(path: Path) -> None:
     async with admin(path) as ask, reading(ask) as reader:
-        write(path, ANSWER)
+        write(path, REPLY)
         assert (await reader.event())[0] == 3
 
 
 async def test_a_filter_holds_for_the_stream(path: Path) -> None:
     bell = Bell()
     async with admin(path, follow=bell) as ask, reading(ask, "?charger=dc*") as reader:
-        write(path, ANSWER, FAILED)
+        write(path, REPLY, FAILED)
         bell.ring()
         assert (await reader.event())[1]["charger"] == "DC/2"
 
@@ -121,7 +125,7 @@ async def test_a_stream_may_begin_earlier(path: Path, query: str, headers: dict[
 
 
 async def test_more_than_a_page_is_told_in_order_and_once(path: Path) -> None:
-    write(path, *[CALL] * (2 * PAGE))
+    write(path, *(CALL._replace(exchange=str(n)) for n in range(2 * PAGE)))
     async with admin(path, follow=Bell()) as ask, reading(ask, "?after=0") as reader:
         assert [(await reader.event())[0] for _ in range(2 * PAGE + 2)] == list(range(1, 2 * PAGE + 3))
 
@@ -136,7 +140,7 @@ async def test_a_log_that_was_begun_anew_is_told_from_its_beginning(path: Path) 
 
 async def test_a_quiet_stream_is_kept_alive(path: Path) -> None:
     bell = Bell()
-    app = Starlette(routes=[Route(STREAM, Stream(Log(path), bell, keep_alive=0))])
+    app = Starlette(routes=[Route(STREAM, Stream(Log(partial(query.open_to_read, path)), bell, hiding(), keep_alive=0))])
     async with serving(app) as port, aiohttp.ClientSession() as http, reading(Visitor(port, http)) as reader:
         assert await reader.block() == [": nothing new"]
 
@@ -165,7 +169,7 @@ async def test_there_are_so_many_streams_and_no_more(path: Path) -> None:
 
 
 async def test_a_reader_that_has_gone_leaves_its_place(path: Path) -> None:
-    stream = Stream(Log(path), pause, most=1)
+    stream = Stream(Log(partial(query.open_to_read, path)), pause, hiding(), most=1)
     async with serving(Starlette(routes=[Route(STREAM, stream)])) as port, aiohttp.ClientSession() as http:
         ask = Visitor(port, http)
         async with reading(ask):

@@ -1,7 +1,7 @@
 """The doors that show what passed: filters, exchanges, and what peers may have put in."""
 
 import contextlib
-import sqlite3
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,13 +9,19 @@ import jsonschema_rs
 import pytest
 from starlette.exceptions import HTTPException
 
+from gateway.config import Redaction
 from gateway.inspector import log
 from gateway.inspector.filters import LISTED
 from gateway.inspector.pages import openapi
 from gateway.traffic import export, query
-from tests.admin import ANSWER, CALL, FAILED, SENT, admin, write
+from gateway.traffic.assembly import gap
+from gateway.traffic.log import TrafficReader
+from gateway.traffic.query import LogFile
+from gateway.traffic.writer import LogWriter
+from tests.admin import CALL, FAILED, SENT, WHOLE, admin, write
 
-ALL = (CALL, SENT, ANSWER, FAILED)
+DOWN = SENT._replace(at=1_714_557_603.0, exchange="x-3", direction="<", charger="CP-3", action="Reset", remarks=())
+ALL = (*WHOLE, FAILED, DOWN)  # three exchanges
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\x9b\u202e\u2028"
 
 
@@ -28,30 +34,30 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ("", [1, 2, 3, 4]),
-        ("?charger=cp-*", [1, 2, 3]),
-        ("?charger=DC%2F2", [4]),
-        ("?tenant=acme", [4]),
-        ("?tenant=", [1, 2, 3, 4]),
-        ("?action=authorize", [4]),
-        ("?leg=csms&outcome=ok", [3]),
-        ("?outcome=failed", [4]),
-        ("?remark=lost", [1, 2, 3]),
-        ("?since=2024-05-01T10:00:02Z", [3, 4]),
+        ("", [1, 2, 3]),
+        ("?charger=cp-*", [1, 3]),
+        ("?charger=DC%2F2", [2]),
+        ("?tenant=acme", [2]),
+        ("?tenant=", [1, 2, 3]),
+        ("?action=authorize", [2]),
+        ("?leg=csms&outcome=ok", [1]),
+        ("?outcome=failed", [2]),
+        ("?remark=lost", [1]),
+        ("?since=2024-05-01T10:00:02Z", [2, 3]),
         ("?until=2024-05-01T10:00:01Z", [1]),
         ("?since=1m", []),
-        ("?exchange=x-1", [1, 2, 3]),
-        ("?text=heartbeat", [1]),
-        ("?limit=2", [3, 4]),
-        ("?after=1&limit=2", [2, 3]),
-        ("?after=4", []),
-        ("?charger=", [1, 2, 3, 4]),
+        ("?exchange=x-1", [1]),
+        ("?text=no-such-text", []),
+        ("?limit=2", [2, 3]),
+        ("?after=1&limit=1", [2]),
+        ("?after=3", []),
+        ("?charger=", [1, 2, 3]),
     ],
 )
 async def test_a_filter_finds(path: Path, asked: str, expected: list[int]) -> None:
     async with admin(path) as ask:
-        found = (await ask(f"/api/v1/traffic{asked}")).json["messages"]
-    assert [message["id"] for message in found] == expected
+        found = (await ask(f"/api/v1/traffic{asked}")).json["exchanges"]
+    assert [exchange["id"] for exchange in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ async def test_a_filter_finds(path: Path, asked: str, expected: list[int]) -> No
         (f"text={'x' * 301}", "text: expected at most 300 characters, got 301"),
         (
             "charge=x",
-            "expected the parameters charger, tenant, action, leg, outcome, remark, exchange, text, since, until, after,"
+            "expected the parameters charger, tenant, action, leg, outcome, remark, exchange, text, since, until, after, filter,"
             " limit, got charge",
         ),
     ],
@@ -80,34 +86,49 @@ async def test_a_filter_that_is_none_is_refused(path: Path, asked: str, detail: 
     assert (reply.status, reply.json["detail"]) == (400, detail)
 
 
-async def test_a_message_is_told_as_the_export_writes_it(path: Path) -> None:
+async def test_an_exchange_is_told_as_the_export_writes_it(path: Path) -> None:
     async with admin(path) as ask:
         found = (await ask("/api/v1/traffic?limit=1&until=2024-05-01T10:00:01Z")).body
-    with contextlib.closing(query.connect_to_read(path)) as connection:
-        row = next(query.messages(connection))
-    assert found == b'{"messages":[' + export.line(export.as_object(row)).rstrip() + b"]}\n"
+    with contextlib.closing(query.open_to_read(path)) as log:
+        [exchange] = log.newest(query.Filter(exchange="x-1", limit=1)).exchanges
+    assert found == b'{"exchanges":[' + export.line(export.as_object(exchange)).rstrip() + b"]}\n"
 
 
-async def test_messages_are_as_the_description_says(path: Path) -> None:
+async def test_exchanges_are_as_the_description_says(path: Path) -> None:
     write(path, CALL._replace(kind="refused", action="", raw=b"\xff\xfe", canonical=None, outcome="FormationViolation"))
-    validator = jsonschema_rs.validator_for({**openapi(), "$ref": "#/components/schemas/Message"})
+    with contextlib.closing(LogWriter(path)) as log:
+        log.write([gap(1e9, 3)])
+    validator = jsonschema_rs.validator_for({**openapi(), "$ref": "#/components/schemas/Exchange"})
     async with admin(path) as ask:
-        found = (await ask("/api/v1/traffic")).json["messages"]
+        found = (await ask("/api/v1/traffic")).json["exchanges"]
     assert len(found) == 5
-    for message in found:
-        validator.validate(message)
-        assert set(message) | {"raw", "rawBase64"} == set(openapi()["components"]["schemas"]["Message"]["properties"])
+    for exchange in found:
+        validator.validate(exchange)
+    for name, told in (("Exchange", found[0]), ("Leg", found[1]["legs"][0]), ("Half", found[1]["legs"][0]["call"])):
+        assert set(told) | {"rawBase64"} >= set(openapi()["components"]["schemas"][name]["properties"]) >= set(told)
 
 
-@pytest.mark.parametrize("name", ["1", "2", "x-1"])
+async def test_that_a_text_was_not_looked_for_everywhere_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with admin(path) as ask:
+        assert (await ask("/api/v1/traffic?text=nowhere")).json == {"exchanges": []}
+        monkeypatch.setattr(query, "SEARCHED", 2)
+        assert (await ask("/api/v1/traffic?text=nowhere")).json == {"exchanges": [], "searched": 2}
+
+
+@pytest.mark.parametrize("name", ["1", "x-1"])
 async def test_an_exchange_has_every_message_of_every_leg(path: Path, name: str) -> None:
     async with admin(path) as ask:
         found = (await ask(f"/api/v1/traffic/{name}")).json
-    assert found["exchange"] == "x-1"
-    assert [(m["id"], m["leg"], m["direction"]) for m in found["messages"]] == [
-        (1, "charger", "in"),
-        (2, "csms", "out"),
-        (3, "csms", "in"),
+    assert found["name"] == "x-1"
+    assert [(step["step"], step["leg"]) for step in found["timeline"]] == [
+        ("received", "charger"),
+        ("sent", "csms"),
+        ("answered", "csms"),
+        ("returned", "charger"),
+    ]
+    assert [[leg["call"]["raw"], leg["answer"]["raw"]] for leg in found["legs"]] == [
+        ["<heartbeat/>", "<ok/>"],
+        ['[2,"a","Heartbeat",{}]', '[3,"a",{}]'],
     ]
 
 
@@ -127,8 +148,8 @@ async def test_hostile_text_stays_text(path: Path) -> None:
     write(path, CALL._replace(exchange="x-9", charger=HOSTILE, note=HOSTILE, raw=HOSTILE.encode(), canonical=[2, HOSTILE]))
     async with admin(path) as ask:
         reply = await ask("/api/v1/traffic/x-9")
-    message = reply.json["messages"][0]
-    assert [message["charger"], message["note"], message["raw"], message["canonical"][1]] == [HOSTILE] * 4
+    call = reply.json["legs"][0]["call"]
+    assert [reply.json["charger"], call["note"], call["raw"], call["canonical"][1]] == [HOSTILE] * 4
     assert (reply.headers["Content-Type"], reply.headers["X-Content-Type-Options"]) == ("application/json", "nosniff")
     assert not [c for c in reply.body.decode().rstrip("\n") if not c.isprintable()]
 
@@ -160,12 +181,14 @@ async def test_a_file_that_is_no_log_is_told(tmp_path: Path) -> None:
 async def test_a_question_that_takes_too_long_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "DEADLINE", 0.05)
 
-    def endless(connection: sqlite3.Connection) -> object:
+    def endless(log: TrafficReader) -> object:
+        assert isinstance(log, LogFile)
         sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-        return connection.execute(sql).fetchone()
+        with query.reasons():
+            return log.connection.execute(sql).fetchone()
 
     with pytest.raises(HTTPException) as refused:
-        await log.Log(path).read(endless)
+        await log.Log(partial(query.open_to_read, path)).read(endless)
     assert refused.value.status_code == 503
 
 
@@ -173,3 +196,38 @@ def test_the_description_and_the_filters_name_the_same_parameters() -> None:
     listed = openapi()["paths"]["/api/v1/traffic"]["get"]["parameters"]
     names = [p["$ref"].rpartition("/")[2] if "$ref" in p else p["name"] for p in listed]
     assert sorted(names) == sorted(LISTED)
+
+
+async def test_an_expression_filters(path: Path) -> None:
+    async with admin(path) as ask:
+        found = (await ask(f"/api/v1/traffic?filter={quote('charger == DC/2 or direction == down')}")).json["exchanges"]
+        assert [each["id"] for each in found] == [2, 3]
+
+
+async def test_an_expression_that_is_none_is_told_where(tmp_path: Path) -> None:
+    async with admin(tmp_path / "log.db") as ask:
+        reply = await ask(f"/api/v1/traffic?filter={quote('charger ==')}")
+        assert (reply.status, "at character" in reply.json["detail"]) == (400, True)
+
+
+async def test_who_has_the_right_sees_what_is_hidden_and_nobody_else(tmp_path: Path) -> None:
+    frame = b'[2,"1","Authorize",{"idTag":"TAG4711"}]'
+    write(tmp_path / "log.db", CALL._replace(wire="json", action="Authorize", raw=frame, canonical=None))
+    (tmp_path / "token").write_text("reveal-me")
+    config = Redaction(reveal_token_file=tmp_path / "token", audit_file=tmp_path / "audit")
+    async with admin(tmp_path / "log.db", redaction=config) as ask:
+        hidden, shown = await ask("/api/v1/traffic"), await ask("/api/v1/traffic", Reveal_Token="reveal-me")
+        assert (b"TAG4711" in hidden.body, b"TAG4711" in shown.body) == (False, True)
+        assert (await ask("/api/v1/traffic", Reveal_Token="no")).status == 403
+    assert len((tmp_path / "audit").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("query", ["text=TAG4711", f"filter={quote('payload.idTag in (TAG4711, TAG4712)')}"])
+async def test_who_is_looked_for_is_not_kept_in_clear(query: str, tmp_path: Path) -> None:
+    write(tmp_path / "log.db", CALL)
+    (tmp_path / "token").write_text("reveal-me")
+    config = Redaction(reveal_token_file=tmp_path / "token", audit_file=tmp_path / "audit")
+    async with admin(tmp_path / "log.db", redaction=config) as ask:
+        await ask(f"/api/v1/traffic?{query}", Reveal_Token="reveal-me")
+    kept = (tmp_path / "audit").read_text()
+    assert (len(kept.splitlines()), "TAG471" in kept) == (1, False)

@@ -214,3 +214,39 @@ def test_a_traceback_shows_no_local_variables(stream: io.StringIO, form: str) ->
         structlog.get_logger("test").exception("went.wrong")
     assert stream.getvalue().count("ZeroDivisionError: division by zero") == 2
     assert "DEADBEEF" not in stream.getvalue()
+
+
+# --- what is hidden
+
+
+def hidden(text: str) -> str:
+    """Hides one value, where its name is told."""
+    return text.replace("key=hush", "key=***").replace("key: hush", "key: ***")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_told_goes_through_what_hides_it(stream: io.StringIO, form: str) -> None:
+    configure(Log.model_validate({"format": form}), stream, hidden)
+    log = structlog.get_logger("hiding")
+    log.info("key: hush", reason="key: hush", listed=["key: hush"], key="hush", table={"key": "hush"})
+    logging.getLogger("library").warning("key: %s", "hush")
+    assert stream.getvalue().count("***") == 6
+    assert "hush" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_tracebacks_go_through_it_too(stream: io.StringIO, form: str) -> None:
+    configure(Log.model_validate({"format": form}), stream, hidden)
+    try:
+        int("key: hush")
+    except ValueError:
+        structlog.get_logger("hiding").exception("failed")
+        logging.getLogger("library").exception("failed")
+    assert stream.getvalue().count("***") == 4  # of each the line of code and the message
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_notes_go_through_it_too(form: str) -> None:
+    stream = io.StringIO()
+    MessageLog(Log.model_validate({"format": form}), stream, hide=hidden)(REFUSED_JSON._replace(note="key: hush"))
+    assert "key: ***" in stream.getvalue()

@@ -1,7 +1,6 @@
 """The application behind the admin port: every door, and the guard before them."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.config import Config
+from gateway.config import Config, ConfigError, secret
 from gateway.inspector.calls import Calls, MakeCall
 from gateway.inspector.chargers import Chargers, Look
 from gateway.inspector.guard import EncodedPath, Guard, Hardened, token
+from gateway.inspector.hiding import Hiding
 from gateway.inspector.letters import Letters
 from gateway.inspector.log import Log
 from gateway.inspector.pages import Pages
@@ -21,7 +21,10 @@ from gateway.inspector.replies import TEXT, failed, refused
 from gateway.inspector.stream import Follow, Stream, pause
 from gateway.inspector.traffic import Traffic
 from gateway.outbox.outbox import Outbox
+from gateway.redaction.audit import Audit, RevealRight, reveal_right
+from gateway.redaction.redactor import Redactor
 from gateway.roster import Roster
+from gateway.traffic.log import BoundedReader
 
 
 def admin_app(
@@ -31,18 +34,21 @@ def admin_app(
     look: Look,
     letters: Outbox,
     call: MakeCall,
-    traffic: Path | None,
+    traffic: Callable[[], BoundedReader] | None,
     ready: Callable[[], list[str]],
     metrics: Callable[[], bytes],
+    redactor: Redactor,
     follow: Follow = pause,
 ) -> Starlette:
-    """The application. `traffic` is the log's file, None where none is kept. Raises ConfigError for an empty token."""
-    guard = Middleware(Guard, host=config.admin.host, token=token(config.admin))
+    """The application. `traffic` opens the log, None where none is kept. Raises ConfigError for a token that is none."""
+    opens = token(config.admin)
+    guard = Middleware(Guard, host=config.admin.host, token=opens)
+    hiding = Hiding(redactor, Audit(config.audit_file, redactor.text), _right(config, opens))
     app = Starlette(
         routes=[
-            *_chargers(config, roster, look, call),
-            *_letters(Letters(letters)),
-            *_traffic(Log(traffic), follow),
+            *_chargers(config, roster, look, call, hiding),
+            *_letters(Letters(letters, hiding)),
+            *_traffic(Log(traffic), follow, hiding),
             *_pages(Pages()),
             *_probes(ready, metrics),
         ],
@@ -53,8 +59,17 @@ def admin_app(
     return app
 
 
-def _chargers(config: Config, roster: Roster, look: Look, call: MakeCall) -> list[Route]:
-    chargers, calls = Chargers(roster, look), Calls(roster, call, config.callbacks.timeout)
+def _right(config: Config, opens: bytes | None) -> RevealRight:
+    try:
+        return reveal_right(config.redaction, secret, opens)
+    except ValueError as error:
+        key = "reveal_token_file" if config.redaction.reveal_token_file else "reveal_token_env"
+        raise ConfigError([f"redaction.{key}: {error}"]) from None
+
+
+def _chargers(config: Config, roster: Roster, look: Look, call: MakeCall, hiding: Hiding) -> list[Route]:
+    chargers = Chargers(roster, look, hiding)
+    calls = Calls(roster, call, config.callbacks.timeout, hiding)
     return [
         Route("/api/v1/chargers", chargers.all),
         Route("/api/v1/chargers/{identity}", chargers.one),
@@ -72,11 +87,11 @@ def _letters(letters: Letters) -> list[Route]:
     ]
 
 
-def _traffic(log: Log, follow: Follow) -> list[Route]:
-    traffic = Traffic(log)
+def _traffic(log: Log, follow: Follow, hiding: Hiding) -> list[Route]:
+    traffic = Traffic(log, hiding)
     return [
         Route("/api/v1/traffic", traffic.all),
-        Route("/api/v1/traffic/stream", Stream(log, follow), methods=["GET"]),
+        Route("/api/v1/traffic/stream", Stream(log, follow, hiding), methods=["GET"]),
         Route("/api/v1/traffic/{id}", traffic.one),
     ]
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from math import isfinite
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.inspector.chargers import find
+from gateway.inspector.hiding import Hiding
 from gateway.inspector.replies import answer, error_problem
 from gateway.roster import Roster
 from translations.messages import Answer, Call, Error, Payload, Result, Side
@@ -32,8 +34,8 @@ _decoder = msgspec.json.Decoder(Payload, float_hook=Decimal)
 class Calls:
     """Makes calls on behalf of people."""
 
-    def __init__(self, roster: Roster, call: MakeCall, timeout: float) -> None:
-        self._roster, self._call, self._timeout = roster, call, timeout
+    def __init__(self, roster: Roster, call: MakeCall, timeout: float, hiding: Hiding) -> None:
+        self._roster, self._call, self._timeout, self._hiding = roster, call, timeout, hiding
 
     async def make(self, request: Request) -> Response:
         """The charger's answer to the call in the path."""
@@ -44,7 +46,9 @@ class Calls:
         started = asyncio.get_running_loop().time()
         found = await self._answer(call, timeout)
         if isinstance(found, Result):
-            return answer({"result": found.payload})
+            return answer({"result": await self._hiding.value(request, found.payload, action)})
+        hide = self._hiding.redactor
+        found = replace(found, text=hide.text(found.text), details=hide.value(dict(found.details), action))
         return error_problem(found, late=asyncio.get_running_loop().time() - started >= timeout - EARLY)
 
     async def _answer(self, call: Call, timeout: float) -> Answer:

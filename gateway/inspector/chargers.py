@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.inspector.filters import told
+from gateway.inspector.hiding import Hiding
 from gateway.inspector.replies import answer
 from gateway.inspector.situation import Situation, Tie
+from gateway.redaction.redactor import Redactor
 from gateway.roster import Charger, Roster
 from gateway.state.numbers import Transaction
 from gateway.traffic.export import iso
@@ -22,15 +24,16 @@ Look = Callable[[str], Situation]
 class Chargers:
     """Who is here."""
 
-    def __init__(self, roster: Roster, look: Look) -> None:
-        self._roster, self._look = roster, look
+    def __init__(self, roster: Roster, look: Look, hiding: Hiding) -> None:
+        self._roster, self._look, self._hiding = roster, look, hiding
 
     async def all(self, request: Request) -> Response:
         """Every charger, or every one of a tenant, by identity."""
         tenant = told(request.query_params, ("tenant",)).get("tenant", "").casefold()
+        redactor = await self._hiding.shown(request)
         found = (c for c in self._roster if not tenant or c.tenant.casefold() == tenant)
         chargers = sorted(found, key=lambda c: c.identity.casefold())
-        return answer({"chargers": [as_object(c) for c in chargers]})
+        return answer({"chargers": [as_object(c, redactor) for c in chargers]})
 
     async def one(self, request: Request) -> Response:
         """One charger, with how it stands with its backends."""
@@ -38,7 +41,7 @@ class Chargers:
         backends, transactions = self._look(charger.identity)
         return answer(
             {
-                **as_object(charger),
+                **as_object(charger, await self._hiding.shown(request)),
                 "backends": [_tie(each) for each in backends],
                 "transactions": [_transaction(each) for each in transactions],
             }
@@ -54,8 +57,11 @@ def find(roster: Roster, request: Request) -> Charger:
     return charger
 
 
-def as_object(charger: Charger) -> dict[str, Any]:
+def as_object(charger: Charger, redactor: Redactor | None) -> dict[str, Any]:
     """The charger as JSON names it; null where it has not told."""
+    peer, callback = charger.peer, charger.callback
+    if redactor is not None:
+        peer, callback = redactor.peer(peer), redactor.address(callback)
     boot = charger.boot or {}
     return {
         "identity": charger.identity,
@@ -64,8 +70,8 @@ def as_object(charger: Charger) -> dict[str, Any]:
         "version": charger.version,
         "state": charger.state,
         "lastSeen": iso(charger.last_seen) if charger.last_seen else None,
-        "peer": charger.peer or None,
-        "callback": charger.callback or None,
+        "peer": peer or None,
+        "callback": callback or None,
         "registration": charger.registration or None,
         "interval": charger.interval or None,
         "vendor": boot.get("chargePointVendor"),

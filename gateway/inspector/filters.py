@@ -6,17 +6,19 @@ from collections.abc import Collection
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
-from gateway.traffic.query import Filter, moment
+from gateway.traffic.filters import Filter, moment
+from gateway.traffic.tree import EVERYTHING, Tree, settled
 from translations.messages import Kind
 
 DEFAULT_LIMIT = 100
 MOST = 1000
 LONGEST = 300
+LONGEST_FILTER = 2_000
 GREATEST_ID = 2**63 - 1  # SQLite's
 
 _TEXTS = ("charger", "tenant", "action", "leg", "outcome", "remark", "exchange", "text")
 _TIMES = ("since", "until")
-FOLLOWED = (*_TEXTS, *_TIMES, "after")
+FOLLOWED = (*_TEXTS, *_TIMES, "after", "filter")
 LISTED = (*FOLLOWED, "limit")
 
 
@@ -39,7 +41,19 @@ def wanted(parameters: QueryParams, names: Collection[str]) -> Filter:
         until=_time(said, "until"),
         limit=DEFAULT_LIMIT if limit is None else limit,
         after_id=number(said, "after", 0, GREATEST_ID),
+        tree=_tree(said.get("filter", "")),
     )
+
+
+def _tree(text: str) -> Tree:
+    if not text:
+        return EVERYTHING
+    from gateway.traffic.language import FilterError, parsed  # the parser takes a moment to import
+
+    try:
+        return settled(parsed(text), time.time())
+    except FilterError as error:
+        raise HTTPException(400, f"filter: {error.problem}, at character {error.position + 1}") from None
 
 
 def told(parameters: QueryParams, names: Collection[str]) -> dict[str, str]:
@@ -53,8 +67,9 @@ def _one(parameters: QueryParams, name: str, names: Collection[str]) -> str:
     values = parameters.getlist(name)
     if len(values) > 1:
         raise HTTPException(400, f"{name}: expected one value, got {len(values)}")
-    if len(values[0]) > LONGEST:
-        raise HTTPException(400, f"{name}: expected at most {LONGEST} characters, got {len(values[0])}")
+    longest = LONGEST_FILTER if name == "filter" else LONGEST
+    if len(values[0]) > longest:
+        raise HTTPException(400, f"{name}: expected at most {longest} characters, got {len(values[0])}")
     return values[0]
 
 

@@ -12,8 +12,10 @@ from starlette.responses import Response
 
 from gateway.inspector.calls import payload
 from gateway.inspector.filters import DEFAULT_LIMIT, GREATEST_ID, MOST, number, told
+from gateway.inspector.hiding import Hiding, restored
 from gateway.inspector.replies import answer
 from gateway.outbox.outbox import Outbox
+from gateway.redaction.redactor import Redactor
 from gateway.state.letters import Letter
 from gateway.state.store import StateError
 from gateway.traffic.export import iso
@@ -35,8 +37,8 @@ class _Chosen(NamedTuple):
 class Letters:
     """What people do with letters."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    def __init__(self, outbox: Outbox, hiding: Hiding) -> None:
+        self._outbox, self._hiding = outbox, hiding
 
     async def waiting(self, request: Request) -> Response:
         """How many there are for each backend."""
@@ -90,11 +92,16 @@ class Letters:
         said = told(request.query_params, ("backend", "charger", "limit", "after"))
         limit, after = number(said, "limit", 1, MOST) or DEFAULT_LIMIT, number(said, "after", 0, GREATEST_ID) or 0
         found = await self._outbox.dead(said.get("backend") or None, said.get("charger") or None, limit, after)
-        return answer({"letters": [as_object(letter) for letter in found]})
+        return answer({"letters": [as_object(letter, self._hiding.redactor) for letter in found]})
 
     async def _show(self, request: Request, id: int) -> Response:
         with _refusals():
-            return answer(_whole(await self._outbox.get(id)))
+            letter = await self._outbox.get(id)
+        return answer(await self._whole(request, letter))
+
+    async def _whole(self, request: Request, letter: Letter) -> dict[str, Any]:
+        payload = await self._hiding.value(request, _said(letter), letter.action)
+        return {**as_object(letter, self._hiding.redactor), "payload": payload}
 
     async def _change(self, request: Request, id: int) -> Response:
         said = await payload(request)
@@ -102,10 +109,12 @@ class Letters:
             known = await self._outbox.get(id)
         if not known.dead:
             raise HTTPException(409, f"expected a dead letter, got {id}, which waits")
+        hidden = _said(known)
+        said = restored(said, self._hiding.redactor.value(hidden, known.action), hidden)
         with _refusals(422):
             letter = await self._outbox.change(id, said)
         logger.warning("letters.changed", letter=id, backend=letter.backend, charger=letter.identity, action=letter.action)
-        return answer(_whole(letter))
+        return answer(await self._whole(request, letter))
 
     async def _purge(self, request: Request, id: int) -> Response:
         with _refusals():
@@ -124,7 +133,7 @@ class Letters:
         return await self._outbox.dead(chosen.backend, chosen.charger, GREATEST_ID)
 
 
-def as_object(letter: Letter) -> dict[str, Any]:
+def as_object(letter: Letter, redactor: Redactor) -> dict[str, Any]:
     """The letter as JSON names it, without what it says."""
     return {
         "id": letter.id,
@@ -134,12 +143,8 @@ def as_object(letter: Letter) -> dict[str, Any]:
         "at": iso(letter.at),
         "transaction": letter.number,
         "attempts": letter.attempts,
-        "reason": letter.dead or None,
+        "reason": redactor.text(letter.dead) or None,
     }
-
-
-def _whole(letter: Letter) -> dict[str, Any]:
-    return {**as_object(letter), "payload": _said(letter)}
 
 
 def _said(letter: Letter) -> Payload | None:

@@ -1,8 +1,7 @@
-"""The door that tells new messages as they come, as server-sent events."""
+"""The door that tells new exchanges as they come, as server-sent events."""
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,15 +12,19 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.inspector.filters import FOLLOWED, GREATEST_ID, wanted
+from gateway.inspector.hiding import Hiding
 from gateway.inspector.log import Log
-from gateway.traffic import export, query
-from gateway.traffic.query import Filter
+from gateway.inspector.traffic import Hide
+from gateway.traffic import export
+from gateway.traffic.exchanges import Exchange
+from gateway.traffic.filters import Filter
+from gateway.traffic.log import TrafficReader
 
 Follow = Callable[[], Awaitable[bool]]
 """Waits until it is time for another look at the log; ends every stream by answering False."""
 
 POLL_EVERY = 0.5
-PAGE = 32  # messages are read and sent so many at a time, and no more are ever held
+PAGE = 256  # exchanges are read and sent so many at a time, and no more are ever held
 MOST = 16
 KEEP_ALIVE = 15.0
 SEND_TIMEOUT = 30.0
@@ -48,7 +51,8 @@ class _Look:
 class Stream:
     """ASGI endpoint for GET. Each look reads what came since the one before, so a slow reader fills no queue."""
 
-    def __init__(self, log: Log, follow: Follow, *, most: int = MOST, keep_alive: float = KEEP_ALIVE) -> None:
+    def __init__(self, log: Log, follow: Follow, hiding: Hiding, *, most: int = MOST, keep_alive: float = KEEP_ALIVE) -> None:
+        self._hiding = hiding
         self._log, self._follow, self._most, self._keep_alive = log, follow, most, keep_alive
         self._open = 0
 
@@ -59,30 +63,32 @@ class Stream:
             raise HTTPException(503, f"expected at most {self._most} streams, got one more", {"Retry-After": "5"})
         self._open += 1
         try:
+            hide = await self._hiding.of(request)
             seen = await self._start(request, asked)
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             if request.method == "HEAD":
                 await send({"type": "http.response.body"})
             else:
-                await _while_there(receive, self._tell(send, asked, seen))
+                await _while_there(receive, self._tell(send, asked, seen, hide))
         finally:
             self._open -= 1
 
     async def _start(self, request: Request, asked: Filter) -> int:
-        """After which id to begin. A browser that comes back says which message it had last."""
-        last = await self._log.read(_last)
+        """After which id to begin. A browser that comes back says which exchange it had last."""
+        last = await self._log.read(lambda log: log.last())
         resumed = request.headers.get("last-event-id", "")
         if resumed.isascii() and resumed.isdecimal() and len(resumed) < 20:
             return min(int(resumed), GREATEST_ID)
         if asked.after_id is not None:
             return asked.after_id
-        return last if asked.since is None else 0
+        since = asked.since
+        return last if since is None else await self._log.read(lambda log: log.first_since(since) - 1)
 
-    async def _tell(self, send: Send, asked: Filter, seen: int) -> None:
+    async def _tell(self, send: Send, asked: Filter, seen: int, hide: Hide) -> None:
         clock = asyncio.get_running_loop().time
         told = clock()
         await _send(send, f"retry: {RETRY}\n\n".encode())
-        while (look := await self._look(asked, seen)) is not None:
+        while (look := await self._look(asked, seen, hide)) is not None:
             seen = look.seen
             if look.events or clock() - told >= self._keep_alive:
                 await _send(send, look.events or b": nothing new\n\n")
@@ -91,28 +97,24 @@ class Stream:
                 break
         await send({"type": "http.response.body"})
 
-    async def _look(self, asked: Filter, seen: int) -> _Look | None:
+    async def _look(self, asked: Filter, seen: int, hide: Hide) -> _Look | None:
         try:
-            return await self._log.read(partial(_look, asked=asked, seen=seen))
+            return await self._log.read(partial(_look, asked=asked, seen=seen, hide=hide))
         except HTTPException:  # the answer has begun: all that can be said is that it ends, and then they come back
             return None
 
 
-def _look(connection: sqlite3.Connection, asked: Filter, seen: int) -> _Look:
-    last = _last(connection)
+def _look(log: TrafficReader, asked: Filter, seen: int, hide: Hide) -> _Look:
+    last = log.last()
     if last < seen:  # the log was begun anew, or is empty
         seen = 0
-    rows = list(query.messages(connection, replace(asked, after_id=seen, before_id=last + 1, limit=PAGE)))
-    full = len(rows) == PAGE
-    return _Look(b"".join(map(_event, rows)), rows[-1].id if full else last, full)
+    found = log.newest(replace(asked, after_id=seen, before_id=last + 1, limit=PAGE)).exchanges
+    full = len(found) == PAGE
+    return _Look(b"".join(_event(hide(each)) for each in found), max(e.id for e in found) if full else last, full)
 
 
-def _event(row: query.Row) -> bytes:
-    return b"id: %d\ndata: %b\n" % (row.id, export.line(export.as_object(row)))
-
-
-def _last(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
+def _event(exchange: Exchange) -> bytes:
+    return b"id: %d\ndata: %b\n" % (exchange.id, export.line(export.as_object(exchange)))
 
 
 async def _send(send: Send, data: bytes) -> None:

@@ -12,7 +12,7 @@ const dialog = document.getElementById("exchange");
 let newest = null; // the greatest id that is on the screen
 let rounds = 0;
 let timer = 0;
-let busy = false; // two at once would show messages twice
+let busy = false; // two at once would show exchanges twice
 
 async function refresh() {
   if (busy) return;
@@ -33,15 +33,15 @@ async function refresh() {
 }
 
 async function refreshTraffic() {
-  let messages = newest === null ? null : (await get(`/api/v1/traffic?limit=${ROWS}&after=${newest}`)).messages;
-  if (messages === null || messages.length === ROWS) {
+  let exchanges = newest === null ? null : (await get(`/api/v1/traffic?limit=${ROWS}&after=${newest}`)).exchanges;
+  if (exchanges === null || exchanges.length === ROWS) {
     // More may have passed than fits on the screen: begin with the newest again, so as not to fall behind.
-    messages = (await get(`/api/v1/traffic?limit=${ROWS}`)).messages;
+    exchanges = (await get(`/api/v1/traffic?limit=${ROWS}`)).exchanges;
     bodies.traffic.replaceChildren();
   }
-  for (const message of messages) {
-    bodies.traffic.prepend(messageRow(message));
-    newest = Math.max(newest ?? 0, message.id);
+  for (const exchange of exchanges) {
+    bodies.traffic.prepend(exchangeRow(exchange));
+    newest = Math.max(newest ?? 0, exchange.id);
   }
   while (bodies.traffic.rows.length > ROWS) bodies.traffic.lastElementChild.remove();
   document.getElementById("traffic-empty").hidden = bodies.traffic.rows.length > 0;
@@ -74,25 +74,33 @@ function chargerRow(charger) {
 
 // --- traffic
 
-function messageRow(message) {
+function exchangeRow(exchange) {
   const row = document.createElement("tr");
-  const open = element("button", time(message.at), "link");
+  const open = element("button", time(exchange.at), "link");
   open.setAttribute("aria-label", "Show the exchange");
   const cell = document.createElement("td");
   cell.append(open);
+  const kinds = exchange.legs.flatMap((leg) => halves(leg).flatMap((half) => half.remarks.map((remark) => remark.kind)));
   row.append(
     cell,
-    element("td", arrow(message)),
-    element("td", message.charger, "name"),
-    element("td", message.leg),
-    element("td", `${message.wire} ${message.version}`),
-    element("td", message.action),
-    element("td", message.outcome || message.kind, failed(message) ? "failed" : ""),
-    element("td", milliseconds(message.latencyMs), "number"),
-    element("td", [...new Set(message.remarks.map((remark) => remark.kind))].join(" "), "remark"),
+    element("td", exchange.direction === "up" ? "←" : "→"),
+    element("td", exchange.charger, "name"),
+    element("td", exchange.action),
+    element("td", exchange.outcome || "no answer", failed(exchange.outcome) ? "failed" : ""),
+    element("td", milliseconds(exchange.latencyMs), "number"),
+    element("td", exchange.legs.map(legName).join(", ")),
+    element("td", [...new Set(kinds)].join(" "), "remark"),
   );
-  row.addEventListener("click", () => showExchange(message.id));
+  row.addEventListener("click", () => showExchange(exchange.id));
   return row;
+}
+
+function halves(leg) {
+  return [leg.call, leg.answer].filter(Boolean);
+}
+
+function legName(leg) {
+  return [leg.name, leg.wire, leg.version, failed(leg.outcome) ? leg.outcome : ""].filter(Boolean).join(" ");
 }
 
 async function showExchange(id) {
@@ -100,8 +108,12 @@ async function showExchange(id) {
     const text = await getText(`/api/v1/traffic/${id}`);
     const found = JSON.parse(text);
     const exact = parseExactly(text);
-    document.getElementById("exchange-heading").textContent = visible(`Exchange ${found.exchange}`);
-    const shown = found.messages.map((message, i) => messageView(message, exact.messages[i].canonical));
+    document.getElementById("exchange-heading").textContent = visible(`${found.action || "Exchange"} ${found.charger}`);
+    const shown = found.timeline.map((step) => {
+      const place = found.legs.findIndex((leg) => leg.name === step.leg && leg.attempt === step.attempt);
+      const which = ["received", "sent"].includes(step.step) ? "call" : "answer";
+      return messageView(step, found.legs[place], which, exact.legs[place][which].canonical);
+    });
     document.getElementById("messages").replaceChildren(...shown);
     dialog.showModal();
   } catch (error) {
@@ -117,17 +129,23 @@ function parseExactly(text) {
   );
 }
 
-function messageView(message, canonical) {
+function messageView(step, leg, which, canonical) {
+  const half = leg[which];
   const view = document.createElement("article");
-  const heading = [time(message.at), arrow(message), message.leg, `${message.wire} ${message.version}`, message.action];
+  const came = ["received", "answered"].includes(step.step);
+  const refused = which === "call" && leg.refused;
+  const outcome = which === "answer" || refused ? leg.outcome : "";
+  const again = leg.attempt > 1 ? `attempt ${leg.attempt}` : "";
+  const wire = [came ? "←" : "→", leg.name, `${leg.wire} ${leg.version}`];
+  const heading = [time(half.at), ...wire, refused ? "refused" : step.step, again, outcome, milliseconds(step.latencyMs)];
   view.append(
-    element("h3", [...heading, message.outcome || message.kind, milliseconds(message.latencyMs)].filter(Boolean).join("  ")),
-    element("h4", message.rawBase64 === undefined ? "Raw" : "Raw, in base64"),
-    element("pre", message.raw ?? message.rawBase64),
+    element("h3", heading.filter(Boolean).join("  ")),
+    element("h4", half.rawBase64 === undefined ? "Raw" : "Raw, in base64"),
+    element("pre", half.raw ?? half.rawBase64),
   );
-  if (canonical !== null) view.append(element("h4", "Canonical"), element("pre", JSON.stringify(canonical, null, 2)));
-  if (message.remarks.length) view.append(element("h4", "Remarks"), remarkList(message.remarks));
-  if (message.note) view.append(element("p", message.note, failed(message) ? "failed" : ""));
+  if (half.canonical !== null) view.append(element("h4", "Canonical"), element("pre", JSON.stringify(canonical, null, 2)));
+  if (half.remarks.length) view.append(element("h4", "Remarks"), remarkList(half.remarks));
+  if (half.note) view.append(element("p", half.note, failed(leg.outcome) ? "failed" : ""));
   return view;
 }
 
@@ -141,12 +159,8 @@ function remarkList(remarks) {
   return list;
 }
 
-function failed(message) {
-  return ["error", "refused"].includes(message.kind) || !["", "ok"].includes(message.outcome);
-}
-
-function arrow(message) {
-  return message.direction === "in" ? "←" : "→";
+function failed(outcome) {
+  return !["", "ok"].includes(outcome);
 }
 
 function milliseconds(value) {
