@@ -1,0 +1,1 @@
+"""What was said once, said again to another backend; and what differs between two answers, exchanges or sessions."""
