@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from bench import fanout, memory, stored, throughput, translations
+from bench import fanout, memory, stored, throughput, traffic, translations
 from bench.report import machine
 
 WIDTH = 150  # where no terminal says better
@@ -18,6 +18,7 @@ GROUPS: Mapping[str, Callable[[Console, bool], None]] = MappingProxyType(
         "replay": stored.replay,
         "restart": stored.restart,
         "memory": memory.run,
+        "traffic": traffic.run,
     }
 )
 

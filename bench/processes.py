@@ -28,6 +28,7 @@ port = {admin}
 path = "{folder}/state.db"
 [traffic]
 path = "{folder}/traffic.db"
+{traffic}
 [log]
 level = "info"
 """
@@ -138,11 +139,12 @@ def gateway(
     backend: str = "",
     route: str = "",
     within: Path | None = None,
+    traffic: str = "",
 ) -> Iterator[Process]:
     """The gateway with everything on, its log in a file; `program` may be one that starts it with a probe.
 
-    `listeners` are the ports of backends that hear; `backend` and `route` are more keys of the first one, in TOML. It takes over
-    what an earlier one has left `within` a folder.
+    `listeners` are the ports of backends that hear; `backend` and `route` are more keys of the first one, `traffic` those of the
+    log, in TOML. It takes over what an earlier one has left `within` a folder.
     """
     with folder() if within is None else contextlib.nullcontext(within) as place:
         port, admin = free_port(), free_port()
@@ -151,7 +153,9 @@ def gateway(
         backends += [BACKEND.format(name=name, port=each, more="") for name, each in zip(names, listeners, strict=True)]
         routes = f'[[routes]]\nanswer = ["csms"]\nlisten = {names}\n{route}\n'
         config = place / "gateway.toml"
-        config.write_text(CONFIGURATION.format(port=port, admin=admin, folder=place) + "".join(backends) + routes, "utf-8")
+        config.write_text(
+            CONFIGURATION.format(port=port, admin=admin, folder=place, traffic=traffic) + "".join(backends) + routes, "utf-8"
+        )
         command = [sys.executable, "-m", *program, str(config)]
         with _running(command, core, port, admin, place / "gateway.log") as process:
             yield process

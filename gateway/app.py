@@ -15,10 +15,12 @@ from gateway.backends.ocppj import OcppjBackend
 from gateway.chargers.callbacks import SoapCalls
 from gateway.chargers.ocppj import JsonDoor
 from gateway.chargers.soap import SoapDoor
-from gateway.config import Config, ConfigError, Embedded
+from gateway.config import Config, ConfigError, Embedded, Traffic
 from gateway.core import Core
 from gateway.doors import Doors
 from gateway.exchange import Ids
+from gateway.expert.expert import Expert
+from gateway.expert.watch import Watch
 from gateway.garbage import Garbage
 from gateway.gate import Gate
 from gateway.inspector.api import admin_app
@@ -26,12 +28,14 @@ from gateway.link import Limits, Link
 from gateway.listener import Listener
 from gateway.log import MessageLog
 from gateway.metrics import Metrics
+from gateway.redaction.redactor import Redactor
 from gateway.room import Room
 from gateway.roster import AT_ONCE, Charger, Effect, Registration, Roster, State, seconds
 from gateway.routing.leg import BOOT
 from gateway.state.store import StateError, StateStore, row
 from gateway.terms import Terms
 from gateway.tls import Certificates
+from gateway.traffic import stores
 from gateway.traffic.record import Record
 from gateway.traffic.store import TrafficStore
 from translations.messages import Answer, Call, Result, Version
@@ -49,14 +53,16 @@ logger = structlog.get_logger("gateway")
 class Gateway:
     """One running gateway. `start`, then `stop`; everything in between happens by itself."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, redactor: Redactor | None = None) -> None:
         self.config = config
         self.ids = Ids()
         self.roster = Roster(config.presence)
         self.state = StateStore(config.state.path)
-        self.traffic = TrafficStore(config.traffic.path, config.traffic.queue, config.traffic.keep)
+        self.redactor = redactor or Redactor.configured(config)
+        self.expert = Watch(Expert())
+        self.traffic = _traffic(config.traffic, self.expert)
         self.metrics = Metrics(self._gauges)
-        self._message_log = MessageLog(config.log, later=_a_moment_later)
+        self._message_log = MessageLog(config.log, later=_a_moment_later, hide=self.redactor.text)
         self.core = self._core()
         self.backends: dict[str, OcppjBackend | EmbeddedBackend] = {}
         self.terms = Terms(config, self.roster)
@@ -242,9 +248,10 @@ class Gateway:
             look=self.core.told,
             letters=self.core.outbox,
             call=self.core.router.down,
-            traffic=config.traffic.path if config.traffic.enabled else None,
+            traffic=partial(stores.open_to_read, config.traffic) if config.traffic.enabled else None,
             ready=self._not_ready,
             metrics=self.metrics.text,
+            redactor=self.redactor,
             follow=self._follow,
         )
         self._servers = [*self._listeners(doors), Listener(admin, config.admin.host, config.admin.port)]
@@ -359,6 +366,7 @@ class Gateway:
             "ocpp_gateway_connections": {(): self.room.taken},
             "ocpp_gateway_connections_refused_total": {(): self.room.refused},
             "ocpp_gateway_tls_handshakes_failed_total": {(): sum(server.failed_handshakes for server in self._servers)},
+            "ocpp_gateway_expert_findings_total": self.expert.counts,
             "ocpp_gateway_traffic_queue": {(): self.traffic.depth},
             "ocpp_gateway_traffic_shed_total": {(): self.traffic.shed},
             "ocpp_gateway_moves_total": {(old, new): n for (old, new), n in self.core.router.seats.moved.items()},
@@ -379,6 +387,13 @@ class Gateway:
             "ocpp_gateway_letters_dead_total": {(name, why): n for (name, why), n in tally.dead.items()},
             "ocpp_gateway_letters_dropped_total": {(name, why): n for (name, why), n in tally.dropped.items()},
         }
+
+
+def _traffic(config: Traffic, expert: Watch) -> TrafficStore:
+    open_log = partial(stores.open_to_write, config)
+    return TrafficStore(
+        config.path, config.queue, config.keep, max_size=config.max_size, observe=expert.findings, open_log=open_log
+    )
 
 
 def _a_moment_later(work: Callable[[], None]) -> None:

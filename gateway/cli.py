@@ -14,6 +14,8 @@ from gateway import letters
 from gateway.commands import call
 from gateway.config import Config, ConfigError
 from gateway.loading import found, load
+from gateway.replay.comparing import diff
+from gateway.replay.replaying import replay
 from gateway.terms import rows
 from gateway.traffic import terminal
 from translations.errors import OcppError
@@ -22,6 +24,8 @@ from translations.messages import Side
 from translations.translate import TARGETS, Wish, line, remark, translate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The OCPP gateway.")
+terminal.app.command("replay")(replay)
+terminal.app.command("diff")(diff)
 app.add_typer(terminal.app, name="traffic", help="Inspect the traffic log.")
 app.add_typer(letters.app, name="letters", help="See and handle what is stored for backends.")
 app.command()(call)

@@ -104,6 +104,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ocpp_gateway_connections": ("Connections of chargers.", ()),
     "ocpp_gateway_connections_refused_total": ("Connections of chargers beyond the bounds.", ()),
     "ocpp_gateway_tls_handshakes_failed_total": ("TLS handshakes that came to nothing.", ()),
+    "ocpp_gateway_expert_findings_total": ("What the expert rules found.", ("rule", "severity")),
     "ocpp_gateway_traffic_queue": ("Records that wait to be written to the traffic log.", ()),
     "ocpp_gateway_traffic_shed_total": ("Records that were not written to the traffic log.", ()),
 }

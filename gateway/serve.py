@@ -14,6 +14,7 @@ from gateway.config import Config, ConfigError, Server
 from gateway.greeting import GREETING
 from gateway.log import configure
 from gateway.paths import shown
+from gateway.redaction.redactor import Redactor
 from gateway.state.store import StateError
 
 logger = structlog.get_logger("gateway")
@@ -21,10 +22,12 @@ logger = structlog.get_logger("gateway")
 
 def run(config: Config, path: Path | None = None) -> int:
     """Run until SIGTERM or SIGINT; the exit code."""
-    configure(config.log)
+    configure(config.log)  # it may have to be told that there is no key
     try:
+        redactor = Redactor.configured(config)
+        configure(config.log, hide=redactor.text)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(config, path))
+            return runner.run(_serve(config, path, redactor))
     except (ConfigError, StateError, OSError) as error:
         logger.error("gateway.failed", reason=str(error))
         return 1
@@ -54,12 +57,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, path: Path | None) -> int:
+async def _serve(config: Config, path: Path | None, redactor: Redactor) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    gateway = Gateway(config)
+    gateway = Gateway(config, redactor)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(gateway.stop)
         await gateway.start()

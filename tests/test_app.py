@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 from gateway import app
 from gateway.app import Gateway
 from gateway.config import Admin, Config, Server, State, Traffic
+from gateway.redaction.redactor import Redactor
 from gateway.roster import Registration
 from gateway.roster import State as Presence
 from gateway.state.store import StateError
@@ -159,7 +160,8 @@ async def test_a_silent_charger_leaves_by_itself(start: Start, monkeypatch: pyte
 
 
 async def test_a_start_that_fails_can_be_stopped(tmp_path: Path) -> None:
-    gateway = Gateway(Config(server=Server(port=0), admin=Admin(port=0), state=State(path=tmp_path / "nowhere" / "state.db")))
+    config = Config(server=Server(port=0), admin=Admin(port=0), state=State(path=tmp_path / "nowhere" / "state.db"))
+    gateway = Gateway(config, Redactor(config, bytes(32)))
     with pytest.raises(StateError, match="cannot be used as the state file"):
         await gateway.start()
     await gateway.stop()

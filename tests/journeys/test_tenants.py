@@ -121,9 +121,9 @@ async def test_people_may_ask_for_one_tenant(housed: Open) -> None:
     await soap(gateway, "CP-2", "/soap/of/other")
     await passed(gateway)  # by now all of it is written
     chargers = (await told(gateway, "/api/v1/chargers?tenant=acme"))["chargers"]
-    messages = (await told(gateway, "/api/v1/traffic?tenant=ACME"))["messages"]
+    exchanges = (await told(gateway, "/api/v1/traffic?tenant=ACME"))["exchanges"]
     assert [(c["identity"], c["tenant"]) for c in chargers] == [("CP-1", "Acme")]
-    assert {(m["charger"], m["tenant"]) for m in messages} == {("CP-1", "Acme")}
+    assert {(e["charger"], e["tenant"]) for e in exchanges} == {("CP-1", "Acme")}
 
 
 @pytest.mark.parametrize("path", ["/soap/of/other", "/soap"])

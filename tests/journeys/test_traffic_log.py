@@ -2,9 +2,9 @@
 
 import gzip
 
-from gateway.traffic.query import Row
+from gateway.traffic.timeline import timeline
 from tests.conftest import OpenGateway
-from tests.journeys.log import passed
+from tests.journeys.log import Passed, exchanged, passed
 from tests.peers.bare import bare_server, http
 from tests.peers.csms import Csms
 from tests.peers.envelopes import SOAP12, envelope, post
@@ -19,7 +19,7 @@ PASSES_UP = [("charger", "<", "call"), ("csms", ">", "call"), ("csms", "<", "res
 PASSES_DOWN = [("csms", "<", "call"), ("charger", ">", "call"), ("charger", "<", "result"), ("csms", ">", "result")]
 
 
-def check(rows: list[Row], action: str, path: list[tuple[str, str, str]], wires: list[str]) -> None:
+def check(rows: list[Passed], action: str, path: list[tuple[str, str, str]], wires: list[str]) -> None:
     """Four messages of one exchange, with the latencies of the answers."""
     assert [(row.leg, row.direction, row.kind) for row in rows] == path
     assert [row.wire for row in rows] == wires
@@ -77,6 +77,30 @@ async def test_a_call_of_a_json_charger(open_gateway: OpenGateway, csms: Csms) -
     assert (rows[0].raw, rows[1].raw, rows[3].raw) == (question.encode(), csms.heard[0].raw.encode(), answer.encode())
     assert rows[0].message_id == rows[3].message_id == "7"
     assert rows[1].message_id == rows[2].message_id != "7"
+
+
+async def test_headers_are_kept_and_credentials_are_not(open_gateway: OpenGateway, csms: Csms) -> None:
+    gateway = await open_gateway()
+    secrets = {"Authorization": "Basic c2VjcmV0", "Cookie": "session=c2VjcmV0", "X_Api_Key": "c2VjcmV0"}
+    await post(gateway.ports[0], envelope(), SOAPAction='"/Heartbeat"', User_Agent="box/1.0", **secrets)
+    told = [row.headers for row in await passed(gateway)]
+    assert (told[0]["soapaction"], told[0]["user-agent"]) == ('"/Heartbeat"', "box/1.0")
+    assert told[1:3] == [{}, {}]
+    assert "soap+xml" in told[3]["content-type"]
+    assert "c2VjcmV0" not in str(await exchanged(gateway))
+
+
+async def test_a_whole_call_is_one_exchange(open_gateway: OpenGateway, csms: Csms) -> None:
+    csms.manner = saying(f'[3,"$id",{NOW}]')
+    gateway = await open_gateway()
+    await post(gateway.ports[0], envelope())
+    [found] = await exchanged(gateway)
+    assert [(leg.name, leg.inward, leg.wire, leg.outcome) for leg in found.legs] == [
+        ("charger", True, "soap", "ok"),
+        ("csms", False, "json", "ok"),
+    ]
+    assert [step.step for step in timeline(found)] == ["received", "sent", "answered", "returned"]
+    assert (found.action, found.up, found.ok) == ("Heartbeat", True, True)
 
 
 async def test_an_error_keeps_its_code_and_its_reason(open_gateway: OpenGateway, csms: Csms) -> None:
