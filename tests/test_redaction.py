@@ -265,7 +265,7 @@ def test_the_address_where_a_charger_is_called_is_hidden_as_a_peer_too() -> None
 
 def test_a_reason_does_not_name_the_host_that_is_called() -> None:
     half = Half(0, b"", note="its callback address cp7.example is unknown")
-    leg = Leg("charger", False, "soap", peer="http://cp7.example:8080/cb", call=half)
+    leg = Leg("charger", False, "soap", "1.6", "http://cp7.example:8080/cb", call=half)
     [told] = HIDING.exchange(Exchange(1, "x", 0, "CP1", legs=[leg])).legs
     assert told.call is not None
     assert "cp7" not in told.peer + told.call.note

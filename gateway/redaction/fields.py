@@ -44,7 +44,7 @@ MARKS = (
         "pwd",
         "pw=",
         "pw:",
-        "pw\"",
+        'pw"',
         "pw>",
         "secret",
         "key",

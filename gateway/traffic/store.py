@@ -163,6 +163,9 @@ class TrafficStore:
             self._begin_anew(error)
         except LogError as error:
             self._wait(str(error))
+        except Exception as error:  # a mistake of ours, or a value that no store takes: it must not end the log
+            _log.exception("traffic.failed")
+            self._drop_batch(error)
         else:
             self._recovered()
         return not self._retry_at
