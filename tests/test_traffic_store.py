@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -380,3 +380,17 @@ def test_a_log_that_is_thrown_away_while_it_is_written_is_begun_anew(store: Traf
     store.record(named("x-2"))
     assert store.flush()
     assert [e.name for e in stored(path)] == ["x-2"]
+
+
+def test_a_mistake_of_ours_costs_a_batch_and_not_the_log(tmp_path: Path) -> None:
+    def fails(exchange: Exchange) -> Sequence[Finding]:
+        raise OverflowError(exchange.name)
+
+    store = TrafficStore(tmp_path / "log.db", observe=fails)
+    store.open()
+    with capture_logs() as logs:
+        store.record(SAMPLE)
+        assert store.flush()
+    store.close()
+    assert (store.shed, store.fault) == (1, None)
+    assert [each["event"] for each in logs] == ["traffic.failed", "traffic cannot be stored, shed"]

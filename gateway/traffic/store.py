@@ -163,9 +163,12 @@ class TrafficStore:
             self._begin_anew(error)
         except LogError as error:
             self._wait(str(error))
-        except Exception as error:  # a mistake of ours, or a value that no store takes: it must not end the log
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, or a value that no store takes, must not end the log
             _log.exception("traffic.failed")
-            self._drop_batch(error)
+            if self._batch:
+                self._drop_batch(Unfit(type(error).__name__))
+            else:
+                self._wait(f"the gateway failed: {type(error).__name__}")
         else:
             self._recovered()
         return not self._retry_at
