@@ -25,7 +25,7 @@ from gateway.traffic.log import Corrupt, LogError, TrafficWriter, Unfit
 from gateway.traffic.options import asked, misused, wanted
 from gateway.traffic.progress import Told, progress
 from gateway.traffic.reading import Shown, configured, fail, place, reading, stored, told_in_a_line
-from gateway.traffic.tree import EVERYTHING
+from gateway.traffic.tree import EVERYTHING, Tree
 from gateway.traffic.writer import LogWriter
 
 BATCH = 500  # exchanges that are stored, or removed, at once
@@ -73,37 +73,17 @@ def write(file: BinaryIO, lines: Iterable[bytes]) -> None:
 # --- out ---------------------------------------------------------------------------------------------------------------
 
 
+@options.filtered
 def export_(
-    expression: options.Expression = "",
+    tree: Tree,
     config_path: options.Config = None,
     db: options.Database = None,
-    charger: options.Charger = "",
-    tenant: options.Tenant = "",
-    action: options.Action = "",
-    leg: options.Leg = "",
-    failed: options.Failed = False,
-    remark: options.Carries = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    text: options.Said = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
     format: Annotated[Format, typer.Option("--format", help="What it is written as.")] = Format.JSONL,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file to write; else stdout.")] = None,
     reveal: options.Reveal = False,
 ) -> None:
     """Write exchanges in a format that other tools open, the newest last."""
-    tree = asked(
-        expression,
-        charger=charger,
-        tenant=tenant,
-        action=action,
-        leg=leg,
-        failed=failed,
-        remark=remark,
-        since=since,
-        until=until,
-        text=text,
-    )
     if format is Format.PCAPNG and output is None and sys.stdout.isatty():
         misused("expected -o FILE, or a pipe: a capture is nothing for a terminal")
     with reading(config_path, db) as log:

@@ -1,8 +1,11 @@
 """What the commands of `ocpp-gateway traffic` are asked with: an expression, options, or both, as one filter."""
 
 import time
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -82,6 +85,36 @@ def asked(
         return settled(all_of(options, *numbered, parsed(expression)), time.time())
     except FilterError as error:
         misused(str(error))
+
+
+def _options(
+    expression: Expression = "",
+    charger: Charger = "",
+    tenant: Tenant = "",
+    action: Action = "",
+    leg: Leg = "",
+    failed: Failed = False,
+    remark: Carries = None,
+    since: Since = None,
+    until: Until = None,
+    text: Said = "",
+) -> None:
+    """What `filtered` gives a command, in this order."""
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first argument is the tree of what it is asked for, with all options that make one before its own."""
+    asking = signature(_options).parameters
+    own = list(signature(command).parameters.values())[1:]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        command(asked(**{name: given.pop(name) for name in asking}), **given)
+
+    parameters: list[Parameter] = [*asking.values(), *own]
+    run.__dict__["__signature__"] = Signature(parameters)
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 def wanted(tree: Tree, limit: int | None = None, leg: str = "") -> Filter:

@@ -25,36 +25,16 @@ app = typer.Typer(name="traffic", help="Inspect the log of what passed.", no_arg
 
 
 @app.command("list")
+@options.filtered
 def list_(
-    expression: options.Expression = "",
+    tree: Tree,
     config_path: options.Config = None,
     db: options.Database = None,
-    charger: options.Charger = "",
-    tenant: options.Tenant = "",
-    action: options.Action = "",
-    leg: options.Leg = "",
-    failed: options.Failed = False,
-    remark: options.Carries = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    text: options.Said = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
     json: options.Json = False,
     reveal: options.Reveal = False,
 ) -> None:
     """List exchanges, the newest last."""
-    tree = asked(
-        expression,
-        charger=charger,
-        tenant=tenant,
-        action=action,
-        leg=leg,
-        failed=failed,
-        remark=remark,
-        since=since,
-        until=until,
-        text=text,
-    )
     with reading(config_path, db) as log:
         found = log.raw.newest(wanted(tree, limit))
         if reveal:
@@ -68,35 +48,15 @@ def list_(
 
 
 @app.command()
+@options.filtered
 def tail(
-    expression: options.Expression = "",
+    tree: Tree,
     config_path: options.Config = None,
     db: options.Database = None,
-    charger: options.Charger = "",
-    tenant: options.Tenant = "",
-    action: options.Action = "",
-    leg: options.Leg = "",
-    failed: options.Failed = False,
-    remark: options.Carries = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    text: options.Said = "",
     json: options.Json = False,
     reveal: options.Reveal = False,
 ) -> None:
     """Show new exchanges as they come, with --since also those from then on, until Ctrl-C."""
-    tree = asked(
-        expression,
-        charger=charger,
-        tenant=tenant,
-        action=action,
-        leg=leg,
-        failed=failed,
-        remark=remark,
-        since=since,
-        until=until,
-        text=text,
-    )
     with reading(config_path, db) as log:
         if reveal:
             log.reveal("tail", tree)
